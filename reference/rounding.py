@@ -1,0 +1,438 @@
+"""`Arithmetic`, what a framework's floating-point arithmetic promises, and `Rounded`, which turns it into error bounds.
+
+A `Rounded` array is an enclosure: a ``value`` and an ``error`` such that every result that a correct framework can
+compute for the same expression lies within ``value ± error``. It runs through the formulas of `reference.formulas`
+like any other array, and each operation adds
+
+* the errors of its operands, propagated exactly (no linearisation),
+* the framework's rounding of that operation, for every order of summation and of multiplication, with or without
+  fused multiply-add,
+* the framework's underflow, gradual or flushed to zero, inputs included,
+* the rounding of this computation itself: in float64 for the shorter formats, in the platform's extended precision
+  for float64 (where there is none, as on ARM macOS, in float64: a bound then holds two roundings instead of one).
+
+Notation: a binary format with precision p has unit roundoff u = 2⁻ᵖ and least normal number λ = 2^emin; rounding to
+nearest changes a number r by at most v|r|, v = u / (1 + u), plus half the least subnormal s = 2^(emin − p + 1) where
+it underflows. The rules and their proofs are in BOUNDS.md beside this file; each method names its rule. There is no constant to tune: the only declared numbers are the ULP constants of a framework's sigmoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from reference.formulas import sigmoid
+from reference.network import Array
+
+FORMATS: dict[str, tuple[int, int]] = {
+    "float64": (53, -1022),
+    "float32": (24, -126),
+    "bfloat16": (8, -126),
+    "float16": (11, -14),
+}
+"""Precision p and least exponent emin of each format."""
+
+Floats: TypeAlias = Any
+"""A floating-point array, or a Python float that stands for a constant one."""
+
+_U64 = 2.0**-53
+_SLACK = 16 * 2.0**-1074
+"""What underflow can take from a value and its bound while they are computed here: at most 16 operations of each."""
+
+_OWN_SIGMOID = 4.0
+"""Relative error of `reference.formulas.sigmoid`, in u, in the formats this module computes in: their exp stays below
+1 ULP, that is 2u (NumPy for float64, the C library for extended precision); 1 + e and the division add one u each."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The arithmetic that an adapter declares for one mode and precision.
+
+    Attributes
+    ----------
+    dtype : storage format, a key of `FORMATS`
+    sigmoid_ulp : largest error of the framework's sigmoid, in ULP of the exact value, where that is at least λ
+    flushes : results and operands below λ may be replaced by zero (FTZ and DAZ)
+    product_unit : unit roundoff to which matrix products round their inputs (TF32: 2⁻¹⁰ if the low bits are
+        dropped); 0 where they read them whole
+    accumulate : format in which matrix products accumulate before one rounding to ``dtype``; None: ``dtype`` itself
+
+    Raises
+    ------
+    ValueError
+        For an unknown format, or a constant that is negative or not finite.
+    """
+
+    dtype: str
+    sigmoid_ulp: float
+    flushes: bool = False
+    product_unit: float = 0.0
+    accumulate: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in filter(None, (self.dtype, self.accumulate)):
+            if name not in FORMATS:
+                raise ValueError(f"arithmetic: found format {name!r}, expected one of {', '.join(FORMATS)}")
+        for name in ("sigmoid_ulp", "product_unit"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"arithmetic: found {name} = {value!r}, expected a finite number of at least 0")
+
+    @property
+    def unit(self) -> float:
+        """Unit roundoff u = 2⁻ᵖ."""
+        return _unit(self.dtype)
+
+    @property
+    def least_normal(self) -> float:
+        """λ = 2^emin."""
+        return float(2.0 ** FORMATS[self.dtype][1])
+
+    @property
+    def least_subnormal(self) -> float:
+        """s = 2^(emin − p + 1)."""
+        precision, emin = FORMATS[self.dtype]
+        return float(np.ldexp(1.0, emin - precision + 1))
+
+    @property
+    def working(self) -> type[np.floating[Any]]:
+        """The format in which bounds for this one are computed: wider, where there is a wider one."""
+        return np.longdouble if self.dtype == "float64" else np.float64
+
+    @property
+    def own_unit(self) -> float:
+        """Unit roundoff of `working`."""
+        return float(np.finfo(self.working).eps) / 2
+
+    def ulp(self, value: Floats) -> Floats:
+        """One unit in the last place at ``value``: 2^(max(⌊log₂|value|⌋, emin) − p + 1); s at zero."""
+        precision, emin = FORMATS[self.dtype]
+        mantissa, exponent = np.frexp(np.asarray(value, np.float64))
+        exponent = np.where(mantissa == 0, emin, np.maximum(exponent - 1, emin))
+        return np.ldexp(1.0, exponent - precision + 1)
+
+    def exact(self, array: Array) -> Rounded:
+        """An array that the framework holds, as operand: no error, except that a flushing one may read 0 for it."""
+        value = np.asarray(array, dtype=self.working)
+        error: Floats = 0.0
+        if self.flushes:
+            size = _size(value)
+            error = np.where(size < self.least_normal, size, 0.0)
+            if not error.any():
+                error = 0.0
+        return Rounded(self, value, error)
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(NDArrayOperatorsMixin):
+    """``value ± error``: where every result of a correct framework lies.
+
+    Supports ``+ - * @``, division by a power of two, ``.mT``, ``.sum``, ``.repeat``, indexing and the sigmoid.
+    Products and sums stay *open* (`Product`, `Sum`) until something other than a further factor or term uses them,
+    because frameworks multiply and add in different orders, and what is lost depends on the order.
+    """
+
+    arithmetic: Arithmetic
+    value: Floats
+    inherited: Floats  # how far the framework's value may be from `value` before open roundings are counted
+
+    @cached_property
+    def error(self) -> Floats:
+        """Bound on the distance between ``value`` and the framework's result, every rounding counted."""
+        return self.inherited
+
+    @property
+    def certain(self) -> bool:
+        """True for an operand without any error."""
+        return _is_zero(self.error)
+
+    @cached_property
+    def magnitude(self) -> Floats:
+        """The largest absolute value that the framework's result can have."""
+        return _size(self.value) if self.certain else _size(self.value) + self.error
+
+    @cached_property
+    def as_product(self) -> Product:
+        """This number as a product of one factor."""
+        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude))
+        return Product(self.arithmetic, self.value, self.error, roundings=0, reach=reach)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of ``value``."""
+        return np.shape(self.value)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """To NumPy, these are objects."""
+        return np.dtype(object)
+
+    def closed(self) -> Rounded:
+        """The same enclosure as a number that the framework has stored."""
+        return Rounded(self.arithmetic, self.value, self.error)
+
+    def observed(self, value: Array) -> Rounded:
+        """This expression, as the framework evaluated it another time and got ``value``.
+
+        Both evaluations lie within ``error`` of this one's value, hence within twice that of one another.
+        """
+        return replace(
+            self, value=np.asarray(value, self.arithmetic.working), inherited=_up(self.inherited + self.error)
+        )
+
+    # Operators and array methods
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        rule = _RULES.get(ufunc)
+        if rule is None or method != "__call__" or kwargs:
+            return NotImplemented
+        return rule(*(x if isinstance(x, Rounded) else self.arithmetic.exact(x) for x in inputs))
+
+    def __getitem__(self, index: Any) -> Rounded:
+        return self._each(lambda array: array[index])
+
+    @property
+    def mT(self) -> Rounded:
+        """The last two axes exchanged."""
+        return self._each(lambda array: array.swapaxes(-1, -2))
+
+    def repeat(self, repeats: int, axis: int) -> Rounded:
+        """As `numpy.repeat`."""
+        return self._each(lambda array: array.repeat(repeats, axis=axis))
+
+    def _each(self, function: Callable[[Array], Array]) -> Rounded:
+        def moved(value: Any) -> Any:
+            return function(np.broadcast_to(value, self.shape)) if isinstance(value, np.ndarray) else value
+
+        return type(self)(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
+
+    def sum(self, axis: int | tuple[int, ...]) -> Rounded:
+        """Sum of stored terms in any order: (n − 1) u Σ|term|, n of them not zero (BOUNDS.md, 1).
+
+        A term that is a product may be fused into the sum; its own rounding, counted here, covers that.
+        """
+        magnitude = np.broadcast_to(self.magnitude, self.shape)
+        size = int(np.prod([self.shape[i] for i in np.atleast_1d(axis)]))
+        inherited = 0.0 if self.certain else _up(np.broadcast_to(self.error, self.shape).sum(axis=axis), size)
+        return Sum(
+            arithmetic=self.arithmetic,
+            value=np.asarray(self.value.sum(axis=axis)),
+            inherited=inherited,
+            terms=np.asarray(np.maximum(np.count_nonzero(magnitude, axis=axis) - 1.0, 0.0)),
+            total=np.asarray(_up(magnitude.sum(axis=axis), size)),
+            unit=self.arithmetic.unit,
+        )
+
+    def sigmoid(self) -> Rounded:
+        """σ(a): how far σ moves within a ± Δ, then k ULP of the result; below λ a framework may lose it altogether.
+
+        |σ(a + d) − σ(a)| ≤ σ(a) σ(−a) (e^|d| − 1), because |(ln σ′)′| ≤ 1; and 1 / (1 + e⁻ᵃ) is zero once e⁻ᵃ
+        overflows, where σ is subnormal. BOUNDS.md, 4.
+        """
+        arithmetic, value = self.arithmetic, sigmoid(self.value)
+        spread: Floats = 0.0
+        if not self.certain:
+            with np.errstate(over="ignore"):  # whatever the error, σ moves by at most 1
+                spread = np.minimum(_size(value * sigmoid(-self.value)) * np.expm1(self.error), 1.0)
+            spread = _up(spread)
+        size = _size(value)
+        own = _up(_OWN_SIGMOID * arithmetic.own_unit * size) + _SLACK
+        largest = _up(size + spread + own)
+        error = spread + own + arithmetic.sigmoid_ulp * arithmetic.ulp(largest)
+        lost = size - spread - own < arithmetic.least_normal
+        return Rounded(arithmetic, value, _up(np.where(lost, np.maximum(error, largest), error)))
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Rounded):
+    """An open product: its factors may be multiplied in any order.
+
+    After r roundings the relative error is at most (1 + v)ʳ − 1. Each may also underflow, by η (s/2, or λ where the
+    arithmetic flushes), and the factors still to come enlarge that by at most Π max(1, |factor|).
+    """
+
+    roundings: int  # r, the number of multiplications
+    reach: Floats  # Π max(1, |factor|); 0 where a factor is exactly zero, for then nothing is lost
+
+    @property
+    def as_product(self) -> Product:
+        """Itself: its factors stay free to be multiplied in any order."""
+        return self
+
+    @cached_property
+    def error(self) -> Floats:
+        """Propagated errors, r roundings, r underflows; the same for this computation."""
+        unit, own, r = self.arithmetic.unit, self.arithmetic.own_unit, self.roundings
+        relative = float(np.expm1(r * np.log1p(unit / (1 + unit))) + np.expm1(r * np.log1p(own)))
+        underflow = (1 + relative) * r * (_lost_by_underflow(self.arithmetic) + _SLACK)
+        return _up(self.inherited + relative * (_size(self.value) + self.inherited) + underflow * self.reach, r)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Rounded):
+    """An open sum: further terms may join it, and all are added in any order, fused or not.
+
+    With n terms, products or stored numbers and none of them zero, the error is at most n u Σ|term| (BOUNDS.md, 1;
+    valid for n u ≤ 1: beyond, the bound is infinite).
+    """
+
+    terms: Floats  # n, per entry
+    total: Floats  # Σ|term|, rounded up
+    unit: float  # u of the format that accumulates
+    stored: int = 0  # roundings from that format to the storage format
+
+    @cached_property
+    def error(self) -> Floats:
+        """Propagated errors, n roundings, n underflows, and the roundings to storage."""
+        arithmetic, n = self.arithmetic, self.terms
+        operations = 2 if arithmetic.flushes else 1  # a gradual addition is exact where it underflows
+        underflow = n * (1 + n * self.unit) * (operations * _lost_by_underflow(arithmetic) + _SLACK)
+        error = self.inherited + n * (self.unit + arithmetic.own_unit) * self.total + underflow
+        for _ in range(self.stored):
+            error = error + arithmetic.unit * (_size(self.value) + error) + _lost_by_underflow(arithmetic)
+        return _up(np.where(n * self.unit > 1, np.inf, error))
+
+    def plus(self, term: Rounded) -> Sum:
+        """The sum with one more stored term, such as a bias."""
+        return Sum(
+            arithmetic=self.arithmetic,
+            value=self.value + term.value,
+            inherited=_up(self.inherited + term.error),
+            terms=self.terms + (term.magnitude > 0),
+            total=_up(self.total + term.magnitude),
+            unit=self.unit,
+            stored=2 * self.stored,  # the bias may join before the sum is stored, or after
+        )
+
+
+def _add(a: Rounded, b: Rounded) -> Rounded:
+    if isinstance(a, Sum):
+        return a.plus(b.closed())
+    if isinstance(b, Sum):
+        return b.plus(a.closed())
+    return _added(a.value + b.value, a, b)
+
+
+def _subtract(a: Rounded, b: Rounded) -> Rounded:
+    return _added(a.value - b.value, a, b)
+
+
+def _added(value: Floats, a: Rounded, b: Rounded) -> Rounded:
+    """One addition of stored numbers: v|result|. Where it underflows it is exact, unless the result is flushed.
+
+    A product that is fused into it rounds once less, which the product's own error covers.
+    """
+    arithmetic, size = a.arithmetic, _size(value)
+    v = arithmetic.unit / (1 + arithmetic.unit)
+    inherited = 0.0 if a.certain and b.certain else a.error + b.error
+    error = _up(inherited + (v + arithmetic.own_unit) * (size + inherited))
+    if arithmetic.flushes:
+        error = np.where(size - error < arithmetic.least_normal, np.maximum(error, size), error)
+    return Rounded(arithmetic, value, error)
+
+
+def _multiply(a: Rounded, b: Rounded) -> Rounded:
+    for constant, other in ((a, b), (b, a)):
+        if _is_power_of_two(constant):
+            return _scaled(other, float(constant.value))
+    a, b = a.as_product, b.as_product
+    inherited: Floats = 0.0
+    if not (_is_zero(a.inherited) and _is_zero(b.inherited)):
+        inherited = _up(a.inherited * (_size(b.value) + b.inherited) + _size(a.value) * b.inherited)
+    return Product(
+        arithmetic=a.arithmetic,
+        value=a.value * b.value,
+        inherited=inherited,
+        roundings=a.roundings + b.roundings + 1,
+        reach=_up(a.reach * b.reach),
+    )
+
+
+def _divide(a: Rounded, b: Rounded) -> Rounded:
+    if not _is_power_of_two(b):
+        raise TypeError("Rounded: found a division, expected none but by a power of two")
+    return _scaled(a, 1 / float(b.value))
+
+
+def _scaled(a: Rounded, power_of_two: float) -> Rounded:
+    """Multiplication by a power of two: exact, but for underflow."""
+    underflow = (_lost_by_underflow(a.arithmetic) + _SLACK) * (a.magnitude > 0)
+    return Rounded(a.arithmetic, a.value * power_of_two, _up(a.error * abs(power_of_two) + underflow))
+
+
+def _matmul(a: Rounded, b: Rounded) -> Rounded:
+    """Σ aᵢ bᵢ in any order, in the format that accumulates, with inputs rounded first where the arithmetic says so.
+
+    BOUNDS.md, 1 and 2. Terms with a factor that is exactly zero do not count: adding zero is exact.
+    """
+    arithmetic, n = a.arithmetic, a.shape[-1]
+    a, b = _product_input(a), _product_input(b)
+    inherited: Floats = 0.0
+    if not (a.certain and b.certain):
+        error_a, error_b = (np.broadcast_to(f.error, f.shape) for f in (a, b))
+        inherited = _up(error_a @ b.magnitude + _size(a.value) @ error_b, n)
+    dense = bool(a.magnitude.all() and b.magnitude.all())
+    value = a.value @ b.value
+    return Sum(
+        arithmetic=arithmetic,
+        value=value,
+        inherited=inherited,
+        terms=np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float),
+        total=_up(a.magnitude @ b.magnitude, n),
+        unit=_unit(arithmetic.accumulate or arithmetic.dtype),
+        stored=int(arithmetic.accumulate not in (None, arithmetic.dtype)),
+    )
+
+
+def _product_input(a: Rounded) -> Rounded:
+    if not a.arithmetic.product_unit:
+        return a
+    size = np.maximum(a.magnitude, a.arithmetic.least_normal) * (a.magnitude > 0)
+    return Rounded(a.arithmetic, a.value, _up(a.error + a.arithmetic.product_unit * size))
+
+
+_RULES: dict[np.ufunc, Callable[..., Rounded]] = {
+    np.add: _add,
+    np.subtract: _subtract,
+    np.multiply: _multiply,
+    np.true_divide: _divide,
+    np.matmul: _matmul,
+}
+
+
+def _is_power_of_two(number: Rounded) -> bool:
+    return number.shape == () and number.certain and abs(float(np.frexp(number.value)[0])) == 0.5
+
+
+def _size(value: Floats) -> Floats:
+    """|value| as float64, in which all bounds are computed; `_up` covers that rounding too."""
+    return np.asarray(np.abs(value), np.float64)
+
+
+def _is_zero(error: Floats) -> bool:
+    return isinstance(error, float) and error == 0.0
+
+
+def _unit(dtype: str) -> float:
+    return float(2.0 ** -FORMATS[dtype][0])
+
+
+def _lost_by_underflow(arithmetic: Arithmetic) -> float:
+    """η: half the least subnormal (for float64 the whole: its half is no float64), or λ if results are flushed."""
+    if arithmetic.flushes:
+        return arithmetic.least_normal
+    return max(arithmetic.least_subnormal / 2, 2.0**-1074)
+
+
+def _up(bound: Floats, operations: int = 0) -> Floats:
+    """``bound`` made larger than its exact value.
+
+    It was computed from terms that are not negative, by at most 16 + ``operations`` float64 operations in a row,
+    each of which lowers it by a relative u at most.
+    """
+    return bound * (1 + 2 * (16 + operations) * _U64)
