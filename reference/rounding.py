@@ -41,6 +41,7 @@ Floats: TypeAlias = Any
 """A floating-point array, or a Python float that stands for a constant one."""
 
 _U64 = 2.0**-53
+_NORMAL64 = 2.0**-1022
 _SLACK = 16 * 2.0**-1074
 """What underflow can take from a value and its bound while they are computed here: at most 16 operations of each."""
 
@@ -159,7 +160,7 @@ class Rounded(NDArrayOperatorsMixin):
     @cached_property
     def as_product(self) -> Product:
         """This number as a product of one factor."""
-        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude))
+        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude)).astype(self.arithmetic.working)
         return Product(self.arithmetic, self.value, self.error, roundings=0, reach=reach)
 
     @property
@@ -224,7 +225,8 @@ class Rounded(NDArrayOperatorsMixin):
             value=np.asarray(self.value.sum(axis=axis)),
             inherited=inherited,
             terms=np.asarray(np.maximum(np.count_nonzero(magnitude, axis=axis) - 1.0, 0.0)),
-            total=np.asarray(_up(magnitude.sum(axis=axis), size)),
+            total=np.asarray(magnitude.sum(axis=axis)),
+            size=size,
             unit=self.arithmetic.unit,
         )
 
@@ -237,9 +239,12 @@ class Rounded(NDArrayOperatorsMixin):
         arithmetic, value = self.arithmetic, sigmoid(self.value)
         spread: Floats = 0.0
         if not self.certain:
-            with np.errstate(over="ignore"):  # whatever the error, σ moves by at most 1
-                spread = np.minimum(_size(value * sigmoid(-self.value)) * np.expm1(self.error), 1.0)
-            spread = _up(spread)
+            slope = _size(value * sigmoid(-self.value))
+            with np.errstate(over="ignore", invalid="ignore"):  # whatever the error, σ moves by at most 1
+                # where the slope itself underflows: σ(a) σ(−a) < e^(−|a|), with the exponent rounded up
+                exponent = _up(self.error) - _size(self.value) * (1 - 2 * _U64) + 2.0**-40
+                moved = np.where(slope < _NORMAL64, np.exp(exponent) + _SLACK, slope * np.expm1(self.error))
+            spread = _up(np.minimum(moved, 1.0))
         size = _size(value)
         own = _up(_OWN_SIGMOID * arithmetic.own_unit * size) + _SLACK
         largest = _up(size + spread + own)
@@ -257,7 +262,7 @@ class Product(Rounded):
     """
 
     roundings: int  # r, the number of multiplications
-    reach: Floats  # Π max(1, |factor|); 0 where a factor is exactly zero, for then nothing is lost
+    reach: Floats  # Π max(1, |factor|), in the working format; 0 where a factor is exactly zero: nothing is lost then
 
     @property
     def as_product(self) -> Product:
@@ -270,7 +275,8 @@ class Product(Rounded):
         unit, own, r = self.arithmetic.unit, self.arithmetic.own_unit, self.roundings
         relative = float(np.expm1(r * np.log1p(unit / (1 + unit))) + np.expm1(r * np.log1p(own)))
         underflow = (1 + relative) * r * (_lost_by_underflow(self.arithmetic) + _SLACK)
-        return _up(self.inherited + relative * (_size(self.value) + self.inherited) + underflow * self.reach, r)
+        lost = _size(underflow * self.reach)
+        return _up(self.inherited + relative * (_size(self.value) + self.inherited) + lost, 2 * r)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +288,8 @@ class Sum(Rounded):
     """
 
     terms: Floats  # n, per entry
-    total: Floats  # Σ|term|, rounded up
+    total: Floats  # Σ|term|
+    size: int  # additions that made `total`
     unit: float  # u of the format that accumulates
     stored: int = 0  # roundings from that format to the storage format
 
@@ -295,7 +302,7 @@ class Sum(Rounded):
         error = self.inherited + n * (self.unit + arithmetic.own_unit) * self.total + underflow
         for _ in range(self.stored):
             error = error + arithmetic.unit * (_size(self.value) + error) + _lost_by_underflow(arithmetic)
-        return _up(np.where(n * self.unit > 1, np.inf, error))
+        return _up(np.where(n * self.unit > 1, np.inf, error), self.size)
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias."""
@@ -304,7 +311,8 @@ class Sum(Rounded):
             value=self.value + term.value,
             inherited=_up(self.inherited + term.error),
             terms=self.terms + (term.magnitude > 0),
-            total=_up(self.total + term.magnitude),
+            total=self.total + term.magnitude,
+            size=self.size + 1,
             unit=self.unit,
             stored=2 * self.stored,  # the bias may join before the sum is stored, or after
         )
@@ -349,7 +357,7 @@ def _multiply(a: Rounded, b: Rounded) -> Rounded:
         value=a.value * b.value,
         inherited=inherited,
         roundings=a.roundings + b.roundings + 1,
-        reach=_up(a.reach * b.reach),
+        reach=a.reach * b.reach,
     )
 
 
@@ -383,7 +391,8 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
         value=value,
         inherited=inherited,
         terms=np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float),
-        total=_up(a.magnitude @ b.magnitude, n),
+        total=a.magnitude @ b.magnitude,
+        size=n,
         unit=_unit(arithmetic.accumulate or arithmetic.dtype),
         stored=int(arithmetic.accumulate not in (None, arithmetic.dtype)),
     )

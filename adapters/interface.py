@@ -1,0 +1,72 @@
+"""The one interface between the suite and a framework. Read this first; then any adapter beside it.
+
+An adapter takes a `reference.Problem` in NumPy arrays and returns NumPy arrays of the same dtype; framework types
+never cross. It writes its own forward pass in its framework's idiom and takes every derivative from the framework's
+autodiff: an adapter that called a formula of the reference would prove nothing. L is ½ Σ (y − t)², summed over units
+and rows, one per network of a stack (formula 5): no mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from reference.network import Array, Gradients, Problem, Trace
+from reference.rounding import Arithmetic
+
+__all__ = ["Adapter", "Arithmetic", "Gradients", "NotOffered", "Problem", "Trace", "assert_held"]
+
+
+class NotOffered(Exception):  # noqa: N818 - not an error: an honest answer
+    """Raised by an adapter for a mode, precision or device it does not have here. Its text is the reason shown."""
+
+
+class Adapter(Protocol):
+    """A framework, and the ways to run it. Subclass it; ``trace`` and ``gradients`` may be called in any order.
+
+    Attributes
+    ----------
+    name : the one spelling, in files, on the command line, in pytest ids and dependency groups
+    framework, version : as its makers write them
+    modes : the ways to run, such as ``eager`` or ``jit``
+    settings : what the adapter pinned or found that bears on the numbers, for the record in results.json; optional
+    """
+
+    name: ClassVar[str]
+    framework: ClassVar[str]
+    version: str
+    modes: ClassVar[tuple[str, ...]]
+    settings: Mapping[str, str] = {}
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Prepare to run on ``device``. Raises NotOffered(reason) if there is none."""
+
+    def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        """What the framework's arithmetic promises here. Raises NotOffered(reason) where there is nothing to run."""
+        ...
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        """Every quantity that the document names, as this framework computes it; None for what it has no code for."""
+        ...
+
+    def gradients(self, problem: Problem, mode: str) -> Gradients:
+        """The loss and gradients from the call that a user would write, with no intermediate asked for."""
+        ...
+
+
+def assert_held(problem: Problem, held: Iterable[Array]) -> None:
+    """Raise ValueError unless ``held``, read back from the framework, is bit for bit what it was given.
+
+    ``held`` follows the order of ``Problem.named``: w, b, x, t.
+    """
+    for (name, given), array in zip(problem.named(), held, strict=True):
+        for what, expected, found in (
+            ("dtype", given.dtype, array.dtype),
+            ("shape", given.shape, array.shape),
+            ("bytes", given.tobytes(), np.ascontiguousarray(array).tobytes()),
+        ):
+            if found != expected:
+                detail = "" if what == "bytes" else f": found {found!s}, expected {expected!s}"
+                raise ValueError(f"{name}: the framework does not hold the {what} it was given{detail}")

@@ -1,0 +1,35 @@
+"""NumPy: the reference's own formulas, run in the precision itself and judged like every framework."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adapters.interface import Adapter, Arithmetic, Gradients, NotOffered, Problem, Trace
+from reference.backprop import backprop
+
+_SIGMOID_ULP = {"float32": 4.0, "float64": 4.0}  # exp: at most 2.54 ULP in float32, below 1 in float64
+
+
+class NumPy(Adapter):
+    """Hand-written derivatives, no autodiff: the row that shows what the formulas themselves lose to rounding."""
+
+    name = "numpy"
+    framework = "NumPy"
+    version = np.__version__
+    modes = ("eager",)
+
+    def __init__(self, device: str = "cpu") -> None:
+        if device != "cpu":
+            raise NotOffered(f"NumPy has no device {device!r}")
+
+    def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        if dtype not in _SIGMOID_ULP:
+            raise NotOffered(f"this adapter has no {dtype}")
+        return Arithmetic(dtype, _SIGMOID_ULP[dtype])
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        return backprop(problem)
+
+    def gradients(self, problem: Problem, mode: str) -> Gradients:
+        trace = backprop(problem)
+        return Gradients(trace.loss, trace.dL_dw, trace.dL_db)

@@ -1,0 +1,1 @@
+"""The judgement: problems, checks, workers, results. Imports no framework."""

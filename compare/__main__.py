@@ -1,0 +1,182 @@
+"""The command line: ``python -m compare OPTIONS``, which ``nox -s compare -- OPTIONS`` runs.
+
+Exit status: 0 all compared and all agree; 1 at least one mismatch; 2 it could not be judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from adapters import REGISTRY, installed
+from compare import results
+from compare.problems import DTYPES, PROBLEMS
+from compare.report import terminal
+from compare.run import run
+from compare.worker import Job
+from reference.formulas import LEDGER
+
+JUDGED_NOTHING = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(JUDGED_NOTHING, f"compare: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 120))
+    parser = _options()
+    options = parser.parse_args(arguments)
+    if options.list:
+        _list(console)
+        return 0
+    jobs = _jobs(options, parser)
+    report = Path(options.report)
+    try:  # before the work, not after it
+        report.mkdir(parents=True, exist_ok=True)
+        results.probe(report)
+    except OSError as error:
+        parser.error(f"--report {options.report}: cannot write there: {error.strerror or error}")
+    chosen = {
+        "device": options.device,
+        "networks": options.networks,
+        "seed": options.seed,
+        "dtypes": jobs[0].dtypes,
+        "problems": jobs[0].problems,
+        "modes": jobs[0].modes,
+    }
+    try:
+        with terminal.progress(console) as listener:
+            outcome = run(jobs, options.timeout, listener)
+    except KeyboardInterrupt:
+        print("compare: interrupted; nothing was judged", file=sys.stderr)
+        return JUDGED_NOTHING
+    terminal.show(outcome, chosen, console)
+    unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
+    if unknown and not outcome.tallies:
+        print(f"compare: no adapter here has the mode {', '.join(sorted(unknown))}", file=sys.stderr)
+    try:
+        path = results.write(results.as_json(outcome, chosen), report)
+    except OSError as error:
+        print(f"compare: --report {options.report}: {error.strerror or error}", file=sys.stderr)
+        return JUDGED_NOTHING
+    console.print(f"results: {path}", soft_wrap=True)
+    return outcome.exit_status
+
+
+def _options() -> _Parser:
+    parser = _Parser(
+        prog="compare", description="Compare every formula of the document in every framework, to the last bit.",
+        epilog="Exit status: 0 all agree, 1 a mismatch, 2 could not be judged.", allow_abbrev=False,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--frameworks", nargs="+", metavar="NAME", help="registered adapters; default: all that are installed")
+    add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
+    add("--modes", nargs="+", metavar="NAME", help="ways to run; default: all")
+    add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
+    add("--problems", nargs="+", metavar="NAME", help="problems, or `all`: every problem in every mode")
+    add("--networks", type=_number(1), default=10_000, metavar="N", help="networks in a stack; default: 10000")
+    add("--seed", type=_number(0), default=0, metavar="S", help="seed of the random stacks; default: 0")
+    add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
+    add("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
+    add("--report", default="report", metavar="DIR", help="where results.json goes; default: report/")
+    add("--list", action="store_true", help="list adapters, modes, precisions, problems and formulas")
+    return parser
+
+
+def _jobs(options: argparse.Namespace, parser: _Parser) -> list[Job]:
+    _known(parser, "--frameworks", options.frameworks, REGISTRY)
+    _known(parser, "--dtypes", options.dtypes, DTYPES)
+    _known(parser, "--problems", options.problems, (*PROBLEMS, "all"))
+    if not options.adapter:  # the modes of an adapter from outside are known once it is loaded
+        names = options.frameworks or list(REGISTRY)
+        _known(parser, "--modes", options.modes, dict.fromkeys(m for name in names for m in REGISTRY[name].modes))
+    for spec in options.adapter:
+        module, _, name = spec.partition(":")
+        if not (module and name):
+            parser.error(f"--adapter: found {spec!r}, expected MODULE:CLASS")
+    if options.frameworks is None:
+        adapters = [name for name in REGISTRY if installed(name)]
+    else:
+        adapters = list(dict.fromkeys(options.frameworks))
+    every = options.problems is not None
+    problems = list(PROBLEMS) if options.problems is None or "all" in options.problems else options.problems
+    return [
+        Job(
+            adapter=adapter,
+            device=options.device,
+            modes=options.modes,
+            dtypes=options.dtypes or list(DTYPES),
+            problems=list(dict.fromkeys(problems)),
+            every_combination=every,
+            networks=options.networks,
+            seed=options.seed,
+        )
+        for adapter in (*adapters, *dict.fromkeys(options.adapter))
+    ]
+
+
+def _known(parser: _Parser, option: str, given: Sequence[str] | None, names: Any) -> None:
+    unknown = [name for name in given or () if name not in names]
+    if unknown:
+        parser.error(f"{option}: found {', '.join(map(repr, unknown))}, expected one of {', '.join(names)}")
+
+
+def _number(least: int) -> Any:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least {least}")
+        return value
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of seconds above 0")
+    return value
+
+
+def _list(console: Console) -> None:
+    adapters = Table("adapter", "modes", "framework", box=None, pad_edge=False)
+    distributions = packages_distributions()
+    for name, entry in REGISTRY.items():
+        if installed(name):
+            found = distributions.get(entry.imports, [entry.imports])[0]
+            state = f"{found} {version(found)}"
+        else:
+            state = f"not available: {entry.imports} is not installed"
+        adapters.add_row(name, " ".join(entry.modes), state)
+    problems = Table("problem", "", box=None, pad_edge=False)
+    for name, recipe in PROBLEMS.items():
+        problems.add_row(name, recipe.description + ("" if recipe.every_mode else "; first mode only, or when named"))
+    formulas = Table("formula", "", box=None, pad_edge=False)
+    for formula in LEDGER:
+        formulas.add_row(formula.number, formula.text)
+    for part in (adapters, f"precisions  {' '.join(DTYPES)}", problems, formulas):
+        console.print(part, "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""The two checks: a problem and what a framework computed for it go in, tallies come out.
+
+*Step by step*, every formula of the ledger is evaluated in `Rounded` numbers on the framework's own operands; its
+result must lie within the rounding error of that one formula. *End to end*, the gradients of an unmodified call must
+lie within the error that `Rounded` carries through the whole network.
+
+Each array is judged in one order: present, shape, dtype, finite, value. A NaN never passes, and an array that is
+missing is not covered, which is not the same as agreeing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from compare.tally import Failure, Number, Tally
+from reference.backprop import backprop
+from reference.exact import Exact
+from reference.formulas import LEDGER, Operand, Statement
+from reference.network import Array, Gradients, Problem, Shape, Trace, quantity_shapes
+from reference.rounding import Arithmetic, Rounded
+
+Tallies = dict[tuple[str, int], Tally]
+"""By formula number and layer."""
+
+FORMULA_OF_GRADIENT = {"loss": "5", "dL_dw": "21", "dL_db": "b1"}
+"""The formula that states each quantity of an unmodified call, for a network of any depth."""
+
+
+def step(problem: Problem, trace: Trace, arithmetic: Arithmetic) -> Tallies:
+    """Every formula on the framework's own operands."""
+    arrays = _Arrays(problem, trace, arithmetic)
+    tallies: Tallies = {}
+    for formula in LEDGER:
+        for statement in formula.statements:
+            for layer in statement.layers_of(problem.network.widths):
+                key = (formula.number, layer)
+                tallies[key] = tallies.get(key, Tally()) + _judge_statement(statement, layer, arrays)
+    return tallies
+
+
+def end_to_end(
+    problem: Problem, gradients: Gradients, arithmetic: Arithmetic, truth: Mapping[str, tuple[Exact, ...]]
+) -> Tallies:
+    """The unmodified call's gradients against the whole network; ``truth`` only measures, it judges nothing."""
+    with np.errstate(all="ignore"):
+        expected = backprop(problem.map(arithmetic.exact))
+    shapes = quantity_shapes(problem)
+    tallies: Tallies = {}
+    for field in fields(Gradients):
+        name, found = field.name, getattr(gradients, field.name)
+        bounds = (expected.loss,) if name == "loss" else getattr(expected, name)
+        found = (found,) if name == "loss" and found is not None else found
+        for i, (bound, shape) in enumerate(zip(bounds, shapes[name], strict=True)):
+            layer = problem.network.depth - 1 if name == "loss" else i
+            label = name if name == "loss" else f"{name}[{i}]"
+            if found is None or i >= len(found):
+                tally = Tally(not_covered=f"the adapter returns no {label}")
+            else:
+                tally = _defect(label, found[i], shape, problem) or _judge(
+                    label, found[i], bound, problem, "", lambda *_: {}, truth=truth[name][i]
+                )
+            tallies[FORMULA_OF_GRADIENT[name], layer] = tally
+    return tallies
+
+
+class _Arrays:
+    """The arrays of one problem and trace by the ledger's names, as given and as exact `Rounded` operands."""
+
+    def __init__(self, problem: Problem, trace: Trace, arithmetic: Arithmetic) -> None:
+        self.problem, self.trace, self.arithmetic = problem, trace, arithmetic
+        self.shapes = quantity_shapes(problem)
+        self._lifted: dict[tuple[str, int, bool], Rounded] = {}
+        self._defects: dict[tuple[str, int], Tally | None] = {}
+
+    def find(self, name: str, layer: int) -> tuple[str, Array | None]:
+        """An array and what to call it; None if the trace does not have it."""
+        if name == "eta":
+            return "η", self.problem.eta
+        if name == "t":
+            return "t", self.problem.t
+        if name == "h" and layer == -1:
+            return "x", self.problem.x
+        if name in ("w", "b"):
+            return f"{name}[{layer}]", getattr(self.problem.network, name)[layer]
+        found = getattr(self.trace, name)
+        if name == "loss":
+            return name, found
+        label = f"{name}[{layer}]"
+        return label, None if found is None or layer >= len(found) else found[layer]
+
+    def defect(self, name: str, layer: int) -> Tally | None:
+        """A tally if the trace's array is missing, or its shape or dtype is wrong."""
+        key = (name, layer)
+        if key not in self._defects:
+            label, array = self.find(name, layer)
+            if array is None:
+                self._defects[key] = Tally(not_covered=f"the adapter returns no {label}")
+            else:
+                shapes = self.shapes[name]
+                self._defects[key] = _defect(label, array, shapes[0 if name == "loss" else layer], self.problem)
+        return self._defects[key]
+
+    def unusable(self, operand: Operand, layer: int) -> str | None:
+        """Why an operand cannot be read, or None."""
+        if operand.name not in self.shapes or (operand.name == "h" and layer == -1):
+            return None
+        defect = self.defect(operand.name, layer)
+        if defect is None:
+            return None
+        label, _ = self.find(operand.name, layer)
+        return defect.not_covered or f"{label} cannot be read: {defect.first_failure and defect.first_failure.message}"
+
+    def raw(self, operand: Operand, layer: int) -> tuple[str, Array]:
+        """The operand as given, and its name."""
+        name, array = self.find(operand.name, layer)
+        assert array is not None  # `unusable` has seen it
+        if operand.by_row:
+            if self.problem.batch == 1:
+                return name, array[..., None, :, :]
+            name, array = self.find("h", layer - 1)
+            assert array is not None
+            return name, array[..., :, :, None]
+        return name, array
+
+    def lifted(self, operand: Operand, layer: int) -> Rounded | float:
+        """The operand as the formula reads it: known exactly, unless the framework evaluates it again."""
+        if operand.name == "eta":
+            return float(self.problem.eta)
+        key = (operand.name, layer, operand.by_row)
+        if key not in self._lifted:
+            self._lifted[key] = self.arithmetic.exact(self.raw(operand, layer)[1])
+        if operand.evaluated_again is not None:
+            formula, source = operand.evaluated_again
+            again: Rounded = formula(self.lifted(source, layer)).observed(self.raw(operand, layer)[1])
+            return again
+        return self._lifted[key]
+
+
+def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally:
+    defect = arrays.defect(statement.quantity, layer)
+    if defect is not None:
+        return defect
+    for operand in statement.operands:
+        for read in (operand, *(operand.evaluated_again or ())[1:]):
+            reason = arrays.unusable(read, layer + operand.layer)
+            if reason is not None:
+                return Tally(not_covered=reason)
+    with np.errstate(all="ignore"):  # what is not finite is judged as such, below
+        bound = statement.evaluate(*(arrays.lifted(o, layer + o.layer) for o in statement.operands))
+    name, found = arrays.find(statement.quantity, layer)
+
+    def operands_of(network: tuple[int, ...], entry: tuple[int, ...]) -> dict[str, Number]:
+        at = dict(zip(statement.indices, entry, strict=True))
+        read: dict[str, Number] = {}
+        for operand in statement.operands:
+            read |= _entries(*arrays.raw(operand, layer + operand.layer), operand.indices, network, at, arrays.problem)
+        return read
+
+    assert found is not None  # `defect` has seen it
+    return _judge(name, _select(found, statement.indices), bound, arrays.problem, statement.indices, operands_of)
+
+
+def _defect(name: str, array: Array, shape: Shape, problem: Problem) -> Tally | None:
+    """Shape, then dtype: a tally in which every entry failed, or None."""
+    for stage, found, expected in (("shape", array.shape, shape), ("dtype", array.dtype, problem.dtype)):
+        if found != expected:
+            entries = max(1, int(np.prod(shape)))
+            message = f"{name}: found {stage} {found}, expected {expected}"
+            failure = Failure(stage, name, 0, (), message)
+            return Tally(entries, entries, float("inf"), float("inf"), failure)
+    return None
+
+
+def _judge(
+    name: str,
+    got: Array,
+    bound: Rounded,
+    problem: Problem,
+    indices: str,
+    operands_of: Callable[[tuple[int, ...], tuple[int, ...]], dict[str, Number]],
+    truth: Exact | None = None,
+) -> Tally:
+    """Finite, then value: |got − value| ≤ error in every entry."""
+    arithmetic = bound.arithmetic
+    with np.errstate(all="ignore"):
+        number = np.asarray(got, arithmetic.working)
+        difference = np.abs(number - bound.value).astype(np.float64)
+        passed = difference <= bound.error  # false for a NaN
+        worst = float(np.max(np.where(passed & (difference == 0), 0.0, difference / bound.error)))
+        ulp = float(
+            np.max(difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic))
+        )
+    count = int(np.size(got) - np.count_nonzero(passed))
+    worst, ulp = (float("inf") if np.isnan(x) else x for x in (worst, ulp))
+    if count == 0:
+        return Tally(np.size(got), 0, worst, ulp)
+
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(passed)), np.shape(got)))
+    axes = len(problem.network.stack)
+    network, entry = index[:axes], index[axes:]
+    value, expected, allowed = (
+        np.broadcast_to(part, np.shape(got))[index] for part in (got, bound.value, bound.error)
+    )  # fmt: skip
+    if indices:  # a fixed entry, such as the 1 in formula 18, was selected before the judgement
+        entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
+    stage = "value" if np.isfinite(np.asarray(value, np.float64)) else "finite"
+    failure = Failure(
+        stage=stage,
+        array=name,
+        network=int(np.ravel_multi_index(network, problem.network.stack)) if axes else 0,
+        entry=entry,
+        message=f"{name}{list(entry)}: found {_number(value).decimal}, expected {_number(expected).decimal}"
+        f" ± {float(allowed):.3g}",
+        operands=operands_of(network, entry),
+        got=_number(value),
+        expected=_number(expected),
+        allowed=_number(allowed),
+    )
+    return Tally(np.size(got), count, worst, ulp, failure)
+
+
+def _truth_ulp(got: Array, truth: Exact, arithmetic: Arithmetic) -> Array:
+    """Errors against the exact values, which may be known for the first networks of a stack only."""
+    return truth.error_in_ulp(got[: len(truth.high)] if np.ndim(truth.high) else got, arithmetic)
+
+
+def _select(array: Array, indices: str) -> Array:
+    """The entries that ``indices`` name, axes kept: all of an axis for a letter, one entry for a digit."""
+    picks = [slice(int(i), int(i) + 1) if i.isdigit() and array.shape[-len(indices) + n] > 1 else slice(None)
+             for n, i in enumerate(indices)]  # fmt: skip
+    return array[(..., *picks)]
+
+
+def _entries(
+    name: str, array: Array, indices: str, network: tuple[int, ...], at: Mapping[str, int], problem: Problem
+) -> dict[str, Number]:
+    """The entries of an operand that one entry of a formula reads, by name: all of an axis whose letter is summed."""
+    if not indices:
+        return {name: _number(problem.dtype.type(array))}
+    own = np.asarray(array)[network]
+    read = {}
+    for index in np.ndindex(own.shape):
+        fits = all(
+            size == 1 or i == (int(letter) if letter.isdigit() else at.get(letter, i))
+            for i, letter, size in zip(index, indices, own.shape, strict=True)
+        )
+        if fits:
+            read[f"{name}{list(index)}"] = _number(own[index])
+    return read
+
+
+def _number(value: Any) -> Number:
+    """A scalar in its own format, in decimal and hexadecimal; extended precision is shown as float64."""
+    if isinstance(value, np.longdouble):
+        value = np.float64(value)
+    return Number(str(value), float(value).hex())

@@ -1,0 +1,180 @@
+"""What is compared: named, seeded stacks of networks, stamped with a digest of their bytes.
+
+A problem is made anew in every worker from its name, precision, size and seed, and its digest shows that all workers
+were given the same bytes. The stacks of 2-3-2 nets share one shape, so that a compiled mode compiles once for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from compare.published import all_published
+from compare.published import problem as published_problem
+from reference.network import Array, Network, Problem
+from reference.rounding import FORMATS
+
+DTYPES = ("float32", "float64")
+DOCUMENT = (2, 3, 2)
+"""The widths of the net in the document's figure."""
+
+Numbers = Callable[..., Array]
+"""Draws an array of the shape given, one axis per argument."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a problem is made.
+
+    Attributes
+    ----------
+    description : one line for `--list`
+    make : (rng, dtype, networks) → problems; more than one where shapes differ
+    every_mode : part of the default plan of every mode; the others run in each adapter's first mode only
+    one_by_one : each network of the stack is a call of its own, without stack axes, because a framework takes
+        different kernels for it
+    """
+
+    description: str
+    make: Callable[[np.random.Generator, str, int], list[Problem]]
+    every_mode: bool = False
+    one_by_one: bool = False
+
+
+def build(name: str, dtype: str, networks: int, seed: int) -> list[Problem]:
+    """The problems called ``name`` in ``dtype``: the same for the same arguments, on every machine."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return PROBLEMS[name].make(rng, dtype, networks)
+
+
+def digest(problems: list[Problem]) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all arrays."""
+    state = hashlib.sha256()
+    for problem in problems:
+        for name, array in problem.named():
+            state.update(f"{name} {array.shape} {array.dtype} η={problem.eta!r};".encode())
+            state.update(np.ascontiguousarray(array).tobytes())
+    return state.hexdigest()
+
+
+def random_problem(
+    rng: np.random.Generator,
+    widths: tuple[int, ...],
+    batch: int,
+    stack: tuple[int, ...],
+    dtype: str,
+    numbers: Numbers | None = None,
+) -> Problem:
+    """A network of these widths with every entry drawn by ``numbers`` (standard normal), targets in [0, 1)."""
+    draw = numbers or rng.standard_normal
+
+    def array(*shape: int) -> Array:
+        return np.asarray(draw((*stack, *shape)), np.float64).astype(dtype)
+
+    w = tuple(array(n, m) for n, m in pairwise(widths))
+    b = tuple(array(1, m) for m in widths[1:])
+    t = array(batch, widths[-1]) if numbers else rng.random((*stack, batch, widths[-1])).astype(dtype)
+    return Problem(Network(w, b), array(batch, widths[0]), t)
+
+
+def _document(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    return [random_problem(rng, DOCUMENT, 1, (networks,), dtype)]
+
+
+def _single(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    return [random_problem(rng, DOCUMENT, 1, (min(networks, 200),), dtype)]
+
+
+def _all_different(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
+    return [random_problem(rng, (5, 7, 6, 4, 3), 3, (2, 25), dtype)]
+
+
+def _wide(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
+    return [random_problem(rng, (64, 128, 10), 32, (), dtype, lambda shape: rng.standard_normal(shape) / 8)]
+
+
+def _deep(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
+    return [random_problem(rng, (4,) * 21, 2, (), dtype, lambda shape: 2 * rng.standard_normal(shape))]
+
+
+def _saturated(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    """a from ±1 to ±1000: from where σ′ is accurate to where y(1 − y) has lost it, and beyond where eᵃ overflows."""
+    scale = 10 ** rng.uniform(0, 3, (networks, 1, 1))
+    return [random_problem(rng, DOCUMENT, 1, (networks,), dtype, lambda shape: scale * rng.uniform(-1, 1, shape))]
+
+
+def _extreme(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    """Zeros of both signs, subnormals, least normals, ordinary numbers, and the fourth root of the largest."""
+    precision, emin = FORMATS[dtype]
+
+    def numbers(shape: tuple[int, ...]) -> Array:
+        kind = rng.integers(0, 5, shape)
+        ordinary = rng.standard_normal(shape)
+        tiny = np.ldexp(rng.uniform(1, 2, shape), rng.integers(emin - precision + 1, emin + 30, shape))
+        large = np.ldexp(rng.uniform(1, 2, shape), rng.integers(0, -emin // 4, shape))
+        signed = np.copysign(
+            np.select([kind == 0, kind == 1, kind == 2], [0.0, tiny, large], np.abs(ordinary)), ordinary
+        )
+        return np.asarray(signed)
+
+    return [random_problem(rng, DOCUMENT, 1, (networks,), dtype, numbers)]
+
+
+def _sigmoid(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    """Weights 1 and 0 hand chosen numbers to the hidden units unchanged: σ and σ′ from the least subnormal to the most.
+
+    A quarter is drawn evenly from ±30 and the rest from all binades; the ends of the format and the places where
+    eᵃ overflows, σ is no longer normal, or 1 − y vanishes come first.
+    """
+    problem = random_problem(rng, DOCUMENT, 1, (networks,), dtype)
+    precision, emin = FORMATS[dtype]
+    info = np.finfo(dtype)
+    binade = np.ldexp(rng.uniform(1, 2, (networks, 3)), rng.integers(emin - precision + 1, -emin, (networks, 3)))
+    signed = np.where(rng.random(binade.shape) < 0.5, binade, -binade)
+    a = np.where(rng.random(binade.shape) < 0.25, rng.uniform(-30, 30, binade.shape), signed).astype(dtype)
+    edges = [0, info.smallest_subnormal, info.smallest_normal, info.eps, info.max, np.log(info.max), -np.log(info.tiny)]
+    edges += [precision * np.log(2), (precision + 1) * np.log(2), -np.log(float(info.smallest_subnormal))]
+    chosen = np.array([sign * float(edge) for edge in edges for sign in (1, -1)]).astype(dtype)
+    count = min(chosen.size, a.size)
+    a.flat[:count] = chosen[:count]
+    w = np.zeros_like(problem.network.w[0])
+    w[:, 0, 0] = w[:, 1, 1] = 1
+    b = np.zeros_like(problem.network.b[0])
+    b[:, 0, 2] = a[:, 2]
+    network = Network((w, problem.network.w[1]), (b, problem.network.b[1]))
+    return [Problem(network, a[:, None, :2].copy(), problem.t)]
+
+
+def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
+    return [published_problem(example, dtype) for example in all_published()]
+
+
+PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=True),
+        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, one_by_one=True),
+        "all-different": Recipe("5-7-6-4-3, batch 3: no two sizes alike", _all_different, every_mode=True),
+        "wide": Recipe("64-128-10, batch 32", _wide),
+        "deep": Recipe("twenty layers of 4, batch 2", _deep),
+        "saturated": Recipe("2-3-2 nets with a up to ±1000", _saturated, every_mode=True),
+        "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=True),
+        "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=True),
+        "published": Recipe("worked examples from the literature", _published),
+    }
+)
+
+
+def describe(options: Mapping[str, Any]) -> dict[str, str]:
+    """Digest of every problem in a run, by "name dtype"."""
+    return {
+        f"{name} {dtype}": digest(build(name, dtype, options["networks"], options["seed"]))
+        for name in options["problems"]
+        for dtype in options["dtypes"]
+    }

@@ -1,0 +1,103 @@
+"""results.json: everything a run found, in the form of results.schema.json. The same seed gives the same file, timings
+aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compare.run import AdapterReport, Outcome
+from compare.tally import Key, to_json
+
+SCHEMA_VERSION = "1"
+SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
+
+
+def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results.json."""
+    specs = {report.name: report.spec for report in outcome.adapters}
+    checks = []
+    for key, tally in outcome.tallies.items():
+        row = to_json(key, tally)
+        if row["first_failure"] is not None:
+            row["first_failure"]["repeat"] = repeat_command(key, specs[key.adapter], options)
+        checks.append(row)
+    digests = {name: digest for report in outcome.adapters for name, digest in report.digests.items()}
+    return {
+        "schema": SCHEMA_VERSION,
+        "verdict": outcome.verdict,
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "packages": {name: version(name) for name in ("numpy", "python-flint", "ml_dtypes")},
+            "options": dict(options),
+            "problems": dict(sorted(digests.items())),
+        },
+        "adapters": [_adapter(report) for report in outcome.adapters],
+        "checks": checks,
+        "timings": {
+            "total": outcome.seconds,
+            "adapters": {report.name: report.seconds for report in outcome.adapters},
+        },
+    }
+
+
+def write(content: Mapping[str, Any], directory: Path) -> Path:
+    """Write results.json beside its place and rename it, so that no reader sees half a file. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / "results.json"
+    handle, name = tempfile.mkstemp(dir=directory, prefix=".results-", suffix=".json")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return target
+
+
+def probe(directory: Path) -> None:
+    """Raise OSError now if `write` could not create a file in ``directory`` later."""
+    with tempfile.TemporaryFile(dir=directory):
+        pass
+
+
+def repeat_command(key: Key, spec: str, options: Mapping[str, Any]) -> str:
+    """The command that compares just the adapter, mode, precision and problem of ``key`` again."""
+    which = f"--adapter {spec} --frameworks" if ":" in spec else f"--frameworks {spec}"
+    return (
+        f"nox -s compare -- {which} --modes {key.mode} --dtypes {key.dtype} --problems {key.problem}"
+        f" --device {key.device} --networks {options['networks']} --seed {options['seed']}"
+    )
+
+
+def _adapter(report: AdapterReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "framework": report.framework,
+        "version": report.version,
+        "status": report.status,
+        "reason": "; ".join(report.reasons) or None,
+        "settings": report.settings,
+        "not_offered": report.not_offered,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

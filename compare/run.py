@@ -1,0 +1,215 @@
+"""The run: one worker process per adapter, started together, and what they report put together.
+
+A worker that crashes, hangs or cannot start costs only its own results: the others' are complete, and the run says
+what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from compare.tally import Key, Tally, from_json, merge
+from compare.worker import Job
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class AdapterReport:
+    """What became of one adapter. ``status`` is "compared", "failed", or "not compared"."""
+
+    spec: str
+    name: str
+    framework: str | None = None
+    version: str | None = None
+    status: str = "failed"
+    reasons: list[str] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    not_offered: list[dict[str, str | None]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """All that a run found."""
+
+    adapters: list[AdapterReport]
+    tallies: dict[Key, Tally]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """The word "mismatch" if anything differed, else "incomplete" if anything could not be judged, else "agree"."""
+        if any(tally.failures for tally in self.tallies.values()):
+            return "mismatch"
+        compared = any(tally.entries for tally in self.tallies.values())
+        if not compared or any(adapter.status == "failed" for adapter in self.adapters):
+            return "incomplete"
+        return "agree"
+
+    @property
+    def exit_status(self) -> int:
+        """0 agree, 1 mismatch, 2 incomplete."""
+        return {"agree": 0, "mismatch": 1, "incomplete": 2}[self.verdict]
+
+
+Listener = Callable[[AdapterReport, Mapping[str, Any]], None]
+"""Told of every event of every worker, for the progress display."""
+
+
+def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: None) -> Outcome:
+    """Run every job in a process of its own and gather the tallies.
+
+    A worker that says nothing for ``timeout`` seconds is stopped; on any exception (such as Ctrl-C) all are.
+    """
+    start = time.monotonic()
+    events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+    workers: list[_Worker] = []
+    try:
+        workers.extend(_Worker(job, timeout, events) for job in jobs)
+        running = set(workers)
+        while running:
+            try:
+                worker, event = events.get(timeout=0.2)
+            except queue.Empty:
+                for worker in running:
+                    worker.stop_if_silent()
+                continue
+            worker.heard_from = time.monotonic()
+            if event is None:
+                worker.finish()
+                running.discard(worker)
+                event = {"event": "ended"}
+            else:
+                worker.take(event)
+            listener(worker.report, event)
+    finally:
+        for worker in workers:
+            worker.kill()
+    _demand_same_problems(workers)
+    return Outcome([w.report for w in workers], merge(*(w.tallies for w in workers)), time.monotonic() - start)
+
+
+class _Worker:
+    """One running worker process and what it has reported so far."""
+
+    def __init__(self, job: Job, timeout: float, events: queue.Queue[Any]) -> None:
+        self.job, self.timeout = job, timeout
+        self.report = AdapterReport(job.adapter, job.adapter)
+        self.tallies: dict[Key, Tally] = {}
+        self.task = "starting"
+        self.heard_from = time.monotonic()
+        self.done = self.silent = False
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "compare.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,  # compilers that a framework starts are stopped with it
+            text=True,
+        )
+        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+
+    def _listen(self, events: queue.Queue[Any]) -> None:
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            with stdin:
+                json.dump(asdict(self.job), stdin)
+            for line in stdout:
+                events.put((self, json.loads(line)))
+        except (OSError, ValueError):
+            pass  # the worker is gone, or was cut off in the middle of a line: `finish` says so
+        finally:
+            events.put((self, None))
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Record one event."""
+        report, kind = self.report, event["event"]
+        if kind == "adapter":
+            report.name, report.framework, report.version = event["name"], event["framework"], event["version"]
+            report.modes, report.settings = event["modes"], event["settings"]
+        elif kind == "start":
+            self.task = event["task"]
+        elif kind == "tallies":
+            self.tallies = merge(self.tallies, dict(map(from_json, event["rows"])))
+        elif kind == "not offered":
+            report.not_offered.append({name: event[name] for name in ("mode", "dtype", "reason")})
+        elif kind == "error":
+            report.reasons.append(event["reason"])
+        elif kind == "done":
+            self.done, report.digests = True, event["digests"]
+        for name, seconds in event.get("seconds", {}).items():
+            report.seconds[name] = report.seconds.get(name, 0.0) + seconds
+
+    def stop_if_silent(self) -> None:
+        """End a worker from which nothing came for too long."""
+        if not self.silent and time.monotonic() - self.heard_from > self.timeout:
+            self.silent = True
+            self.kill()
+
+    def finish(self) -> None:
+        """The worker's output has ended: say how it ended."""
+        status = self.process.wait()
+        report = self.report
+        if self.silent:
+            report.reasons.append(f"no answer within {self.timeout:g} s while {self.task}; stopped")
+        elif not self.done and not report.reasons and not report.not_offered:
+            report.reasons.append(f"the worker {_how_it_ended(status)} while {self.task}{_last_line(self.errors)}")
+        if report.reasons:
+            report.status = "failed"
+        elif any(tally.entries for tally in self.tallies.values()):
+            report.status = "compared"
+        else:
+            report.status = "not compared"
+        self.errors.close()
+
+    def kill(self) -> None:
+        """End the process and everything it started."""
+        if self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+
+
+def _demand_same_problems(workers: list[_Worker]) -> None:
+    """Every worker must have made the same bytes; one that did not compared something else."""
+    agreed: dict[str, str] = {}
+    for worker in workers:
+        for problem, found in worker.report.digests.items():
+            expected = agreed.setdefault(problem, found)
+            if found != expected:
+                worker.report.status = "failed"
+                worker.report.reasons.append(f"problem {problem}: digest {found[:12]}, expected {expected[:12]}")
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return f": {lines[-1]}" if lines else ""

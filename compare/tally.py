@@ -1,0 +1,134 @@
+"""Counts and worst cases of the comparison: the only thing that leaves a worker.
+
+Merging is associative and commutative, so that a run can be split, spread over processes or resumed, and give the
+same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from typing import Any, NamedTuple
+
+
+class Key(NamedTuple):
+    """What was compared. ``check`` is "step" or "end-to-end"; ``layer`` counts from 0, the first hidden layer."""
+
+    adapter: str
+    mode: str
+    dtype: str
+    device: str
+    problem: str
+    check: str
+    formula: str
+    layer: int
+
+
+@dataclass(frozen=True)
+class Number:
+    """A floating-point number in full: shortest decimal that names it in its format, and hexadecimal."""
+
+    decimal: str
+    hex: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first entry that failed, and all that is needed to look at it.
+
+    Attributes
+    ----------
+    stage : the check that failed: "present", "shape", "dtype", "finite" or "value"
+    array : the array judged, such as ``dL_dw[0]``
+    network : index in the stack (its axes counted as one)
+    entry : index in the network's own array
+    message : one sentence, found and expected
+    operands : entries that the formula read, by name and index
+    got, expected, allowed : the framework's number, the formula's, and the largest difference that arithmetic allows
+    """
+
+    stage: str
+    array: str
+    network: int
+    entry: tuple[int, ...]
+    message: str
+    operands: Mapping[str, Number] = field(default_factory=dict)
+    got: Number | None = None
+    expected: Number | None = None
+    allowed: Number | None = None
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Earlier failures come first, whatever order they are found in."""
+        return (self.network, self.array, self.entry, self.stage, self.message)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How one formula fared.
+
+    Attributes
+    ----------
+    entries, failures : how many entries were compared, and how many failed
+    worst_bound_fraction : largest |difference| / bound; infinite where the bound is zero and the difference is not
+    worst_ulp : largest difference, in ULP: from the formula's value in the step check, from the exact derivative
+        in the end-to-end check
+    first_failure : the failure that comes first in the stack
+    not_covered : why nothing was compared; only without entries
+    """
+
+    entries: int = 0
+    failures: int = 0
+    worst_bound_fraction: float = 0.0
+    worst_ulp: float = 0.0
+    first_failure: Failure | None = None
+    not_covered: str | None = None
+
+    def __add__(self, other: Tally) -> Tally:
+        found = [f for f in (self.first_failure, other.first_failure) if f is not None]
+        reasons = [r for r in (self.not_covered, other.not_covered) if r is not None]
+        entries = self.entries + other.entries
+        return Tally(
+            entries=entries,
+            failures=self.failures + other.failures,
+            worst_bound_fraction=max(self.worst_bound_fraction, other.worst_bound_fraction),
+            worst_ulp=max(self.worst_ulp, other.worst_ulp),
+            first_failure=min(found, key=lambda failure: failure.order, default=None),
+            not_covered=min(reasons, default=None) if entries == 0 else None,
+        )
+
+
+def total(tallies: Mapping[Key, Tally]) -> Tally:
+    """All tallies as one."""
+    return reduce(Tally.__add__, tallies.values(), Tally())
+
+
+def merge(*parts: Mapping[Key, Tally]) -> dict[Key, Tally]:
+    """The tallies of several parts of a run as one, in the order of their keys."""
+    merged: dict[Key, Tally] = {}
+    for part in parts:
+        for key, tally in part.items():
+            merged[key] = merged.get(key, Tally()) + tally
+    return dict(sorted(merged.items()))
+
+
+def to_json(key: Key, tally: Tally) -> dict[str, Any]:
+    """One row of results.json. JSON has no infinity: an infinite number is null."""
+    row = key._asdict() | asdict(tally)
+    for name in ("worst_bound_fraction", "worst_ulp"):
+        row[name] = row[name] if math.isfinite(row[name]) else None
+    return row
+
+
+def from_json(row: Mapping[str, Any]) -> tuple[Key, Tally]:
+    """The inverse of `to_json`."""
+    key = Key(*(row[name] for name in Key._fields))
+    failure = row["first_failure"]
+    if failure is not None:
+        numbers = {name: Number(**failure[name]) if failure[name] else None for name in ("got", "expected", "allowed")}
+        operands = {name: Number(**number) for name, number in failure["operands"].items()}
+        failure = Failure(**failure | numbers | {"operands": operands, "entry": tuple(failure["entry"])})
+    fraction, ulp = (math.inf if row[n] is None else row[n] for n in ("worst_bound_fraction", "worst_ulp"))
+    return key, Tally(row["entries"], row["failures"], fraction, ulp, failure, row["not_covered"])

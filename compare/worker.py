@@ -1,0 +1,222 @@
+"""One adapter in a process of its own: a job comes in as JSON, events go out as JSON lines; arrays never leave.
+
+The parent starts ``python -m compare.worker`` and writes the job to its standard input. Standard output belongs to
+the events; whatever a framework prints goes to standard error instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, TextIO
+
+import numpy as np
+
+from adapters import Adapter, NotOffered, load
+from compare import check
+from compare.problems import PROBLEMS, build, digest
+from compare.tally import Key, Tally, merge, to_json
+from reference.exact import Exact, exact_gradients
+from reference.network import Array, Gradients, Problem, Trace, quantity_shapes, single
+from reference.rounding import Arithmetic
+
+TRUTH_NETWORKS = 1000
+"""How many networks of a stack are compared with exact values: balls take about 40 µs for each."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is asked to do. ``modes`` None: all that the adapter has, in the default plan."""
+
+    adapter: str
+    device: str
+    modes: list[str] | None
+    dtypes: list[str]
+    problems: list[str]
+    every_combination: bool
+    networks: int
+    seed: int
+
+    def tasks(self, adapter: Adapter) -> list[tuple[str, str, str]]:
+        """(mode, dtype, problem): the first mode runs every problem, the others those that cover every formula."""
+        modes = [mode for mode in adapter.modes if self.modes is None or mode in self.modes]
+        return [
+            (mode, dtype, problem)
+            for mode in modes
+            for dtype in self.dtypes
+            for problem in self.problems
+            if self.every_combination or mode == adapter.modes[0] or PROBLEMS[problem].every_mode
+        ]
+
+
+class _Stopwatch:
+    """Seconds spent in the framework and in the suite's own checking."""
+
+    def __init__(self) -> None:
+        self.seconds = {"framework": 0.0, "check": 0.0, "truth": 0.0}
+
+    def time(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self.seconds[what] += time.perf_counter() - start
+
+
+def run(job: Job) -> Iterator[dict[str, Any]]:
+    """The events of a job: ``adapter`` once, then for each task ``start`` and one of ``tallies``, ``not offered``,
+    ``error``, and ``done`` at the end. A failing task does not stop the next.
+    """
+    start = time.perf_counter()
+    try:
+        adapter = load(job.adapter, job.device)
+    except NotOffered as reason:
+        yield {"event": "not offered", "mode": None, "dtype": None, "reason": str(reason)}
+        return
+    except Exception as error:  # noqa: BLE001 - whatever an adapter raises is its row's reason
+        yield {"event": "error", "reason": _sentence(error)}
+        return
+    tasks = job.tasks(adapter)
+    yield {
+        "event": "adapter",
+        "name": adapter.name,
+        "framework": adapter.framework,
+        "version": adapter.version,
+        "modes": list(adapter.modes),
+        "settings": dict(getattr(adapter, "settings", {})),
+        "tasks": len(tasks),
+        "seconds": {"import": time.perf_counter() - start},
+    }
+    runner = _Runner(job, adapter)
+    refused: set[tuple[str, str]] = set()
+    for mode, dtype, problem in tasks:
+        yield {"event": "start", "task": f"{mode} {dtype} {problem}"}
+        watch = _Stopwatch()
+        try:
+            arithmetic = adapter.arithmetic(mode, dtype)
+            if not isinstance(arithmetic, Arithmetic):
+                raise ValueError(f"arithmetic({mode!r}, {dtype!r}): found {arithmetic!r}, expected an Arithmetic")
+            tallies = runner.task(mode, arithmetic, problem, watch)
+        except NotOffered as reason:
+            if (mode, dtype) not in refused:
+                refused.add((mode, dtype))
+                yield {"event": "not offered", "mode": mode, "dtype": dtype, "reason": str(reason)}
+        except Exception as error:  # noqa: BLE001 - as above
+            yield {"event": "error", "reason": f"{mode} {dtype} {problem}: {_sentence(error)}"}
+        else:
+            rows = [to_json(key, tally) for key, tally in tallies.items()]
+            yield {"event": "tallies", "rows": rows, "seconds": watch.seconds}
+        yield {"event": "finished"}
+    yield {"event": "done", "digests": runner.digests}
+
+
+class _Runner:
+    """Runs tasks, and keeps what several of them share: the problems of a precision and their exact values."""
+
+    def __init__(self, job: Job, adapter: Adapter) -> None:
+        self.job, self.adapter = job, adapter
+        self.digests: dict[str, str] = {}
+        self._problems: dict[tuple[str, str], list[Problem]] = {}
+        self._truths: dict[tuple[str, str], list[dict[str, tuple[Exact, ...]]]] = {}
+
+    def task(self, mode: str, arithmetic: Arithmetic, name: str, watch: _Stopwatch) -> dict[Key, Tally]:
+        dtype = arithmetic.dtype
+        problems = self._made(name, dtype)
+        if (name, dtype) not in self._truths:
+            self._truths[name, dtype] = watch.time("truth", lambda: [_truth(p, arithmetic) for p in problems])
+        parts = []
+        for problem, truth in zip(problems, self._truths[name, dtype], strict=True):
+            one_by_one = PROBLEMS[name].one_by_one
+            trace = watch.time("framework", self._call, self.adapter.trace, Trace, problem, mode, one_by_one)
+            gradients = watch.time(
+                "framework", self._call, self.adapter.gradients, Gradients, problem, mode, one_by_one
+            )
+            for kind, tallies in (
+                ("step", watch.time("check", check.step, problem, trace, arithmetic)),
+                ("end-to-end", watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth)),
+            ):
+                parts.append(
+                    {
+                        Key(self.adapter.name, mode, dtype, self.job.device, name, kind, formula, layer): tally
+                        for (formula, layer), tally in tallies.items()
+                    }
+                )
+        return merge(*parts)
+
+    def _made(self, name: str, dtype: str) -> list[Problem]:
+        key = (name, dtype)
+        if key not in self._problems:
+            self._problems[key] = build(name, dtype, self.job.networks, self.job.seed)
+            self.digests[f"{name} {dtype}"] = digest(self._problems[key])
+        return self._problems[key]
+
+    def _call(self, method: Callable[..., Any], kind: type, problem: Problem, mode: str, one_by_one: bool) -> Any:
+        """The adapter's answer for a problem, or its answers for the networks of a stack, put together again."""
+        problems = [single(problem, i) for i in range(problem.network.stack[0])] if one_by_one else [problem]
+        answers = []
+        for one in problems:
+            before = [array.tobytes() for _, array in one.named()]
+            answer = method(one, mode)
+            if not isinstance(answer, kind):
+                raise ValueError(f"{method.__name__}: found {type(answer).__name__}, expected a {kind.__name__}")
+            for (name, array), given in zip(one.named(), before, strict=True):
+                if array.tobytes() != given:
+                    raise ValueError(f"{method.__name__} changed its argument: {name} is not what was given")
+            answers.append(answer)
+        return _stacked(kind, answers, problems[0]) if one_by_one else answers[0]
+
+
+def _truth(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple[Exact, ...]]:
+    """Exact loss and gradients of the first networks of a stack."""
+    axes = problem.network.stack
+    few = problem.at(slice(TRUTH_NETWORKS)) if axes and axes[0] > TRUTH_NETWORKS else problem
+    return exact_gradients(few, arithmetic)
+
+
+def _stacked(kind: type, answers: list[Any], one: Problem) -> Any:
+    """Answers for single networks as the answer for their stack.
+
+    An array whose shape is not the problem's is handed on as it is, for the check to find.
+    """
+    shapes = quantity_shapes(one)
+
+    def stack(arrays: list[Array], shape: tuple[int, ...]) -> Array:
+        wrong = [array for array in arrays if array.shape != shape or array.dtype != arrays[0].dtype]
+        return wrong[0] if wrong else np.stack(arrays)
+
+    stacked: dict[str, Any] = {}
+    for field in fields(kind):
+        found = [getattr(answer, field.name) for answer in answers]
+        if any(value is None for value in found):
+            continue
+        if field.name == "loss":
+            stacked["loss"] = stack(found, shapes["loss"][0])
+        else:
+            layers = zip(*found, strict=False)
+            stacked[field.name] = tuple(
+                stack(list(arrays), shape) for arrays, shape in zip(layers, shapes[field.name], strict=False)
+            )
+    return kind(**stacked)
+
+
+def _sentence(error: BaseException) -> str:
+    """An error as one line: its kind and its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def main(source: TextIO, sink: TextIO) -> None:
+    """Run the job that ``source`` holds, writing events to ``sink``."""
+    for event in run(Job(**json.load(source))):
+        sink.write(json.dumps(event, allow_nan=False) + "\n")
+        sink.flush()
+
+
+if __name__ == "__main__":
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a framework prints must not mix with the events
+    main(sys.stdin, events)

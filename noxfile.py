@@ -1,0 +1,49 @@
+#!/usr/bin/env -S uv run --script
+
+# /// script
+# dependencies = ["nox>=2025.10"]
+# ///
+"""Sessions: ``nox -s compare``, ``nox -s tests``, ``nox -s lint``."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.10"
+# pip, not uv: it honours a machine's pip settings, by which a CPU build of PyTorch can be found
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["compare"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    session.install(*PROJECT["project"]["dependencies"], *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Compare every formula of the document in every framework; options after ``--``."""
+    _install(session, "frameworks")
+    session.run("python", "-m", "compare", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, the comparison on small problems among them."""
+    _install(session, "frameworks", "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types; needs no framework."""
+    _install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+if __name__ == "__main__":
+    nox.main()

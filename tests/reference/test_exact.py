@@ -1,0 +1,134 @@
+"""The true values are true: balls enclose and refine one another, and an independent mpmath derivative lies in them."""
+
+from dataclasses import fields, replace
+
+import mpmath
+import numpy as np
+import pytest
+from flint import arb, ctx
+
+from reference import Gradients, Network, Problem, Trace
+from reference.exact import Exact, balls, exact_gradients, exact_trace
+from reference.rounding import Arithmetic
+from tests.reference.networks import random_problem
+
+FLOAT32, FLOAT64 = Arithmetic("float32", sigmoid_ulp=4), Arithmetic("float64", sigmoid_ulp=4)
+
+
+def flat(trace: Trace) -> list[arb]:
+    names = [field.name for field in fields(Trace) if field.name != "loss"]
+    return [trace.loss.item(), *(ball for name in names for array in getattr(trace, name) for ball in array.flat)]
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (30.0,), (0.0, 1e-30, 1.0)], ids=str)
+def test_more_bits_refine_the_same_enclosure(scales) -> None:
+    problem = random_problem((2, 3, 3, 2), 2, scales=scales)
+    coarse, fine = flat(exact_trace(problem, 128)), flat(exact_trace(problem, 1024))
+    with ctx.workprec(2048):
+        assert all(wide.contains(narrow) for wide, narrow in zip(coarse, fine, strict=True))
+        # 896 bits more: where the wide ball is not exact already, the narrow one is smaller by nearly as many
+        assert all(narrow.rad() <= wide.rad() * arb(2) ** -800 for wide, narrow in zip(coarse, fine, strict=True))
+    assert any(not ball.is_exact() for ball in fine)
+
+
+def test_the_working_precision_is_left_as_it_was() -> None:
+    with ctx.workprec(77):
+        exact_gradients(random_problem((2, 2)), FLOAT64)
+        assert ctx.prec == 77
+
+
+def test_gradients_agree_with_60_digits_of_mpmath() -> None:
+    # mpmath differentiates the loss numerically: no backward formula, no balls, another library.
+    problem = random_problem((2, 3, 2), 2, seed=1)
+    parameters = [*problem.network.w, *problem.network.b]
+    sizes = np.cumsum([array.size for array in parameters])[:-1]
+
+    def loss(*numbers: mpmath.mpf) -> mpmath.mpf:
+        parts = np.split(np.array(numbers, dtype=object), sizes)
+        w1, w2, b1, b2 = (part.reshape(array.shape) for part, array in zip(parts, parameters, strict=True))
+        total = mpmath.mpf(0)
+        for x, t in zip(problem.x.tolist(), problem.t.tolist(), strict=True):
+            h = [1 / (1 + mpmath.exp(-(x[0] * w1[0, j] + x[1] * w1[1, j] + b1[0, j]))) for j in range(3)]
+            y = [1 / (1 + mpmath.exp(-(sum(h[i] * w2[i, j] for i in range(3)) + b2[0, j]))) for j in range(2)]
+            total += sum((y[j] - t[j]) ** 2 for j in range(2)) / 2
+        return total
+
+    point = [mpmath.mpf(float(value)) for array in parameters for value in array.flat]
+    found = exact_gradients(problem, FLOAT64)
+    exact = [found["loss"][0], *found["dL_dw"], *found["dL_db"]]
+    numbers = [(h, low) for each in exact for h, low in zip(each.high.flat, each.low.flat, strict=True)]
+    with mpmath.workdps(60):
+        expected = [loss(*point)]
+        for index in range(len(point)):
+            order = tuple(int(index == other) for other in range(len(point)))
+            expected.append(mpmath.diff(loss, tuple(point), order))
+        for (high, low), value in zip(numbers, expected, strict=True):
+            assert abs(mpmath.mpf(high) + mpmath.mpf(low) - value) <= abs(value) * mpmath.mpf(2) ** -106
+            assert high == float(value)
+
+
+def test_error_in_ulp() -> None:
+    with ctx.workprec(200):
+        rest = float(arb(1) / 3 - 1 / 3)
+    exact = Exact(np.array([1 / 3, 1.0, -2.0, 0.0]), np.array([rest, 0.0, 0.0, 0.0]))
+    for arithmetic, dtype in ((FLOAT32, np.float32), (FLOAT64, np.float64)):
+        nearest = exact.high.astype(dtype)
+        error = exact.error_in_ulp(nearest, arithmetic)
+        assert 0 < error[0] <= 0.5
+        assert error[1:].tolist() == [0, 0, 0]
+        away = np.nextafter(nearest, np.copysign(np.array(np.inf, dtype), nearest))
+        assert exact.error_in_ulp(away, arithmetic)[1:].tolist() == [1, 1, 1]
+        assert exact.error_in_ulp(nearest + 3 * np.spacing(nearest), arithmetic)[0] == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize(("dtype", "arithmetic"), [("float32", FLOAT32), ("float64", FLOAT64)])
+@pytest.mark.parametrize("scales", [(1.0,), (0.0, 1e-40, 1.0, 50.0)], ids=str)
+def test_the_nearest_float_is_within_half_an_ulp(dtype, arithmetic, scales) -> None:
+    problem = random_problem((3, 4, 2), 2, (5,), dtype, scales)
+    for arrays in exact_gradients(problem, arithmetic).values():
+        for exact in arrays:
+            nearest = exact.high.astype(dtype)
+            assert np.all(exact.error_in_ulp(nearest, arithmetic) <= 0.5)
+            assert np.all(exact.error_in_ulp(np.nextafter(nearest, np.array(np.inf, dtype)), arithmetic) >= 0.25)
+
+
+def test_a_saturated_network_keeps_its_digits() -> None:
+    # y = σ(±700): 1 − y is 1e-304, the derivative too, and every float gradient computed from y is 0 for +700.
+    one = np.ones((1, 1))
+    for a in (700.0, -700.0):
+        problem = Problem(Network((one,), (0 * one,)), a * one, 0.5 * one)
+        (gradient,) = exact_gradients(problem, FLOAT64)["dL_dw"]
+        with mpmath.workdps(700):
+            y = 1 / (1 + mpmath.exp(-mpmath.mpf(a)))
+            assert gradient.high.item() == float((y - 0.5) * y * (1 - y) * a) != 0
+
+
+def test_a_gradient_that_is_exactly_zero_is_enclosed() -> None:
+    # Two equal outputs, y = σ(0.35), with opposite weights: ∂L/∂b⁽¹⁾ cancels, and 0 has no relative precision.
+    network = Network((np.ones((1, 1)), np.array([[0.7, -0.7]])), (np.zeros((1, 1)), np.array([[0.0, 0.7]])))
+    problem = Problem(network, np.zeros((1, 1)), np.zeros((1, 2)))
+    assert not exact_trace(problem).dL_db[0].item().is_exact()
+    assert exact_gradients(problem, FLOAT64)["dL_db"][0].high.item() == 0
+
+
+@pytest.mark.parametrize("hostile", [np.inf, -np.inf, np.nan])
+def test_what_no_precision_can_enclose_is_refused(hostile) -> None:
+    problem = replace(random_problem((2, 2)), t=np.full((1, 2), hostile))
+    with pytest.raises(ArithmeticError, match="^exact gradients: balls of 6144 bits do not enclose the values tightly$"):
+        exact_gradients(problem, FLOAT64)
+
+
+def test_balls_are_exactly_the_floats() -> None:
+    for dtype in ("float16", "float32", "float64"):
+        info = np.finfo(dtype)
+        values = np.array([[info.max, -info.tiny, info.smallest_subnormal], [0.0, 1 / 3, -1.0]], dtype)
+        array = balls(values)
+        assert array.shape == values.shape
+        assert all(ball.is_exact() and float(ball) == value for ball, value in zip(array.flat, values.flat, strict=True))
+
+
+def test_quantities_are_those_of_gradients() -> None:
+    found = exact_gradients(random_problem((2, 3, 2), stack=(4,)), FLOAT64)
+    assert list(found) == [field.name for field in fields(Gradients)]
+    assert [each.high.shape for each in found["dL_dw"]] == [(4, 2, 3), (4, 3, 2)]
+    assert found["loss"][0].high.shape == (4,)

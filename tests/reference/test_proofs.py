@@ -1,0 +1,170 @@
+"""The formulas are right: SymPy differentiates L and finds each statement of the ledger.
+
+σ is an abstract function that knows only σ′ = σ(1 − σ), formula 7, which is proved by itself for the real σ. Both
+sides of a statement are then polynomials in σ(…) and the symbols, and expanding their difference decides equality.
+"""
+
+from dataclasses import fields
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+import sympy
+
+from reference import Network, Problem, Trace, backprop
+from reference.formulas import LEDGER, Formula, activation_derivative, hidden_error, sigmoid, sigmoid_derivative
+from tests.reference.networks import operand_array
+
+NETS = [((2, 3, 2), 1), ((2, 3, 2), 2), ((2, 2, 3, 2), 2), ((2, 2, 2), 1)]  # widths, rows
+
+
+class Sigma(sympy.Function):
+    """σ."""
+
+    def fdiff(self, argindex=1):
+        """Formula 7."""
+        assert argindex == 1
+        return self * (1 - self)
+
+
+@pytest.fixture(autouse=True)
+def abstract_sigma(monkeypatch: pytest.MonkeyPatch) -> None:
+    # NumPy calls .exp() on objects; e⁻ᵃ = 1/σ(a) − 1 makes the reference's 1 / (1 + e⁻ᵃ) the abstract σ(a).
+    monkeypatch.setattr(sympy.Expr, "exp", lambda self: 1 / Sigma(-self) - 1, raising=False)
+
+
+def symbols(name: str, *shape: int) -> np.ndarray:
+    return np.array([sympy.Symbol(f"{name}{index}") for index in np.ndindex(*shape)], dtype=object).reshape(shape)
+
+
+def entries(function, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array([function(*index) for index in np.ndindex(*shape)], dtype=object).reshape(shape)
+
+
+@cache
+def symbolic_problem(widths: tuple[int, ...], batch: int) -> Problem:
+    layers = range(len(widths) - 1)
+    w = tuple(symbols(f"w{layer}", widths[layer], widths[layer + 1]) for layer in layers)
+    b = tuple(symbols(f"b{layer}", 1, widths[layer + 1]) for layer in layers)
+    x, t = symbols("x", batch, widths[0]), symbols("t", batch, widths[-1])
+    return Problem(Network(w, b), x, t, sympy.Symbol("eta"))
+
+
+@cache
+def symbolic_trace(widths: tuple[int, ...], batch: int) -> Trace:
+    return backprop(symbolic_problem(widths, batch))
+
+
+@cache
+def derivatives(widths: tuple[int, ...], batch: int) -> Trace:
+    """Every quantity, from the definition: a forward pass in loops and `sympy.diff`.
+
+    α and β are added to every a and h, so that L can be differentiated with respect to those too.
+    """
+    problem = symbolic_problem(widths, batch)
+    w, b, depth = problem.network.w, problem.network.b, problem.network.depth
+    alpha = [symbols(f"alpha{layer}", batch, widths[layer + 1]) for layer in range(depth)]
+    beta = [symbols(f"beta{layer}", batch, widths[layer + 1]) for layer in range(depth)]
+    a, h = [np.empty_like(each) for each in alpha], [np.empty_like(each) for each in beta]
+    for layer in range(depth):
+        below = h[layer - 1] if layer else problem.x
+        for row, j in np.ndindex(alpha[layer].shape):
+            weighted = sum(below[row, i] * w[layer][i, j] for i in range(widths[layer]))
+            a[layer][row, j] = weighted + b[layer][0, j] + alpha[layer][row, j]
+            h[layer][row, j] = Sigma(a[layer][row, j]) + beta[layer][row, j]
+    loss = sum((h[-1][index] - problem.t[index]) ** 2 for index in np.ndindex(problem.t.shape)) / sympy.Integer(2)
+
+    unperturbed = dict.fromkeys((symbol for each in (*alpha, *beta) for symbol in each.flat), sympy.Integer(0))
+
+    def plain(expression):
+        return expression.xreplace(unperturbed)
+
+    def each_layer(function, like) -> tuple[np.ndarray, ...]:
+        def one(layer: int) -> np.ndarray:
+            return entries(lambda *index: plain(function(layer, index)), like[layer].shape)
+
+        return tuple(one(layer) for layer in range(depth))
+
+    return Trace(
+        a=each_layer(lambda layer, index: a[layer][index], a),
+        h=each_layer(lambda layer, index: h[layer][index], h),
+        loss=np.array(plain(loss), dtype=object),
+        dL_dh=each_layer(lambda layer, index: loss.diff(beta[layer][index]), beta),
+        dh_da=each_layer(lambda layer, index: h[layer][index].diff(alpha[layer][index]), alpha),
+        dL_da=each_layer(lambda layer, index: loss.diff(alpha[layer][index]), alpha),
+        da_dw=each_layer(lambda layer, index: sum(a[layer].flat).diff(w[layer][index]), w),
+        dL_dw=each_layer(lambda layer, index: loss.diff(w[layer][index]), w),
+        dL_db=each_layer(lambda layer, index: loss.diff(b[layer][index]), b),
+        w_new=each_layer(lambda layer, index: w[layer][index] - problem.eta * loss.diff(w[layer][index]), w),
+        b_new=each_layer(lambda layer, index: b[layer][index] - problem.eta * loss.diff(b[layer][index]), b),
+    )
+
+
+def equal(found: np.ndarray, expected: np.ndarray) -> bool:
+    pairs = zip(np.asarray(found, object).flat, np.asarray(expected, object).flat, strict=True)
+    return np.shape(found) == np.shape(expected) and all(sympy.expand(f - e) == 0 for f, e in pairs)
+
+
+def statements() -> list:
+    cases = []
+    for (widths, batch), formula in product(NETS, LEDGER):
+        if any(statement.layers_of(widths) for statement in formula.statements):
+            name = f"{formula.number}, {'-'.join(map(str, widths))}, {batch} row{'s' * (batch > 1)}"
+            cases.append(pytest.param(widths, batch, formula, id=name))
+    return cases
+
+
+@pytest.mark.parametrize(("widths", "batch", "formula"), statements())
+def test_each_statement_of_the_ledger_is_the_derivative(widths: tuple[int, ...], batch: int, formula: Formula) -> None:
+    problem, trace, expected = (make(widths, batch) for make in (symbolic_problem, symbolic_trace, derivatives))
+    for statement in formula.statements:
+        entry = tuple(slice(int(c), int(c) + 1) if c.isdigit() else slice(None) for c in statement.indices)
+        for layer in statement.layers_of(widths):
+            operands = [operand_array(problem, trace, operand, layer) for operand in statement.operands]
+            arrays = expected.loss if statement.quantity == "loss" else getattr(expected, statement.quantity)[layer]
+            assert equal(statement.evaluate(*operands), arrays[entry])
+
+
+@pytest.mark.parametrize(("widths", "batch"), NETS)
+def test_backprop_gives_every_quantity_as_differentiation_does(widths: tuple[int, ...], batch: int) -> None:
+    trace, expected = symbolic_trace(widths, batch), derivatives(widths, batch)
+    assert equal(trace.loss, expected.loss)
+    for name in (field.name for field in fields(Trace) if field.name != "loss"):
+        assert all(map(equal, getattr(trace, name), getattr(expected, name))), name
+
+
+def test_formulas_9_and_15_with_the_derivative_that_the_trace_holds() -> None:
+    # One row: the document's own ∂a/∂w, as da_dw has it, is the third factor.
+    trace, expected = symbolic_trace((2, 3, 2), 1), derivatives((2, 3, 2), 1)
+    for number, layer in (("9", 1), ("15", 0)):
+        (statement,) = next(formula for formula in LEDGER if formula.number == number).statements
+        third = trace.da_dw[layer][..., None, :, :]
+        assert equal(statement.evaluate(trace.dL_dh[layer], trace.dh_da[layer], third), expected.dL_dw[layer])
+
+
+def test_formulas_6_and_7_hold_for_the_real_sigmoid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sympy.Expr, "exp", lambda self: sympy.exp(self))
+    x = sympy.Symbol("x")
+    (s,), (derivative,) = sigmoid(np.array([x])), sigmoid_derivative(np.array([x]))
+    assert s == 1 / (1 + sympy.exp(-x))
+    assert sympy.cancel(s.diff(x) - derivative) == 0
+    assert sympy.cancel(s.diff(x) - s) != 0  # the same decision procedure on a wrong one
+
+
+WRONG = {
+    "13 without 1 − y": lambda t, y, delta, u: (y - t) * y,
+    "13 with t − y": lambda t, y, delta, u: (t - y) * activation_derivative(y),
+    "13 with the derivative of tanh": lambda t, y, delta, u: (y - t) * (1 - y * y),
+    "22 without the transpose": lambda t, y, delta, u: delta @ u,
+    "22 with the unit's own activation": lambda t, y, delta, u: hidden_error(delta, u) * activation_derivative(y),
+    "22 summed over the wrong unit": lambda t, y, delta, u: hidden_error(delta[..., ::-1], u),
+}
+
+
+@pytest.mark.parametrize("formula", WRONG.values(), ids=WRONG)
+def test_a_wrong_formula_is_not_the_derivative(formula) -> None:
+    # In a 2-2-2 net every shape fits, so that only the values can tell.
+    problem, trace, expected = (make((2, 2, 2), 1) for make in (symbolic_problem, symbolic_trace, derivatives))
+    found = formula(problem.t, trace.h[1], trace.dL_da[1], problem.network.w[1])
+    assert not any(equal(found, right) for right in (*expected.dL_da, *expected.dL_dh))

@@ -1,0 +1,389 @@
+"""The bounds are sound, sharp, and hold for every order of operations.
+
+Sound: NumPy's result and the true value lie within every bound, for hostile numbers too, and so do the results of
+machines that NumPy is not: one that flushes, one with TF32 products, one that sums in any order, fused or not. Sharp:
+the worst of many networks comes close to its bound, and a few units in the last place are always outside of it.
+"""
+
+from dataclasses import fields
+from fractions import Fraction
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+import pytest
+from flint import arb, ctx
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from reference import Problem, Trace, backprop
+from reference.exact import balls, exact_trace
+from reference.formulas import LEDGER, Operand, Statement, sigmoid
+from reference.network import Array
+from reference.rounding import FORMATS, Arithmetic, Rounded
+from tests.reference.networks import operand_array, random_problem
+
+NUMPY = {
+    "float16": Arithmetic("float16", sigmoid_ulp=4, accumulate="float32"),  # as its matmul does
+    "float32": Arithmetic("float32", sigmoid_ulp=4),
+    "float64": Arithmetic("float64", sigmoid_ulp=4),
+}
+SCALES = {  # exact zeros, subnormals, products that underflow, saturated units; small enough that nothing overflows
+    "float16": (0.0, 1e-6, 1e-3, 1.0, 4.0),
+    "float32": (0.0, 1e-42, 1e-30, 1.0, 1e3),
+    "float64": (0.0, 1e-310, 1e-160, 1.0, 1e3),
+}
+FLOAT32 = NUMPY["float32"]
+
+
+@st.composite
+def problems(draw: st.DrawFn, dtype: str) -> Problem:
+    widths = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=6)))
+    stack = draw(st.sampled_from([(), (), (1,), (3,)]))
+    scales = draw(st.lists(st.sampled_from(SCALES[dtype]), min_size=1, unique=True))
+    eta = draw(st.sampled_from([0.5, 0.1, 0.0]))
+    return random_problem(widths, draw(st.integers(1, 4)), stack, dtype, scales, draw(st.integers(0, 2**32)), eta)
+
+
+def quantities(trace: Trace) -> dict[str, Array]:
+    """Every array of a trace by name: ``a[0]``, …, ``loss``."""
+    named = {}
+    for field in fields(Trace):
+        value = getattr(trace, field.name)
+        layers = {field.name: value} if field.name == "loss" else {f"{field.name}[{i}]": v for i, v in enumerate(value)}
+        named.update(layers)
+    return named
+
+
+def exactly(array: Array) -> list[arb]:
+    """Balls of exactly these numbers: of floats up to extended precision, or of balls."""
+    flat = np.asarray(array).ravel()
+    if flat.dtype == object:
+        return flat.tolist()
+    high = flat.astype(np.float64)
+    return [arb(h) + arb(low) for h, low in zip(high.tolist(), (flat - high).astype(np.float64).tolist(), strict=True)]
+
+
+def within(found: Array, bound: Rounded) -> bool:
+    """Whether every entry certainly lies within its bound (comparisons of balls are true only when certain)."""
+    assert np.shape(found) == bound.shape
+    errors = np.broadcast_to(bound.error, bound.shape)
+    with ctx.workprec(4096):  # so that the sums of two floats above are exact
+        triples = zip(exactly(found), exactly(bound.value), exactly(errors), strict=True)
+        return all(abs(f - value) <= error for f, value, error in triples)
+
+
+def outside(trace: Trace, bounds: Trace) -> list[str]:
+    """The quantities of a trace that have an entry outside of its bound."""
+    return [name for name, bound in quantities(bounds).items() if not within(quantities(trace)[name], bound)]
+
+
+def lifted(problem: Problem, trace: Trace, operand: Operand, layer: int, arithmetic: Arithmetic) -> Rounded:
+    """An operand, as the framework holds it or as it evaluated it another time."""
+    array = operand_array(problem, trace, operand, layer)
+    if operand.evaluated_again is None:
+        return arithmetic.exact(array)
+    formula, of = operand.evaluated_again
+    return formula(lifted(problem, trace, of, layer, arithmetic)).observed(array)
+
+
+def steps(problem: Problem, trace: Trace, arithmetic: Arithmetic) -> list[tuple[str, Statement, int, Rounded]]:
+    """The bound of every statement of the ledger, on the operands of ``trace``: formula, statement, layer, bound."""
+    return [
+        (
+            formula.number,
+            statement,
+            layer,
+            statement.evaluate(*(lifted(problem, trace, each, layer, arithmetic) for each in statement.operands)),
+        )
+        for formula in LEDGER
+        for statement in formula.statements
+        for layer in statement.layers_of(problem.network.widths)
+    ]
+
+
+def spoken_of(trace: Trace, statement: Statement, layer: int) -> Array:
+    """The entries of a trace that a statement determines."""
+    value = getattr(trace, statement.quantity)
+    entry = tuple(slice(int(c), int(c) + 1) if c.isdigit() else slice(None) for c in statement.indices)
+    return value if statement.quantity == "loss" else value[layer][(..., *entry)]
+
+
+def steps_outside(problem: Problem, trace: Trace, arithmetic: Arithmetic) -> set[str]:
+    """The formulas whose statements do not hold on a trace."""
+    return {
+        formula
+        for formula, statement, layer, bound in steps(problem, trace, arithmetic)
+        if not within(spoken_of(trace, statement, layer), bound)
+    }
+
+
+# --- NumPy -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+@pytest.mark.parametrize("dtype", NUMPY)
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_numpy_and_the_truth_lie_within_the_bounds_of_the_whole_network(dtype, flushes, data) -> None:
+    problem = data.draw(problems(dtype))
+    arithmetic = NUMPY[dtype]
+    if flushes:  # may flush: so a machine that does not is within those bounds too
+        arithmetic = Arithmetic(dtype, arithmetic.sigmoid_ulp, flushes=True, accumulate=arithmetic.accumulate)
+    bounds = backprop(problem.map(arithmetic.exact))
+    assert outside(backprop(problem), bounds) == []
+    assert outside(exact_trace(problem), bounds) == []
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+@pytest.mark.parametrize("dtype", NUMPY)
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_numpy_lies_within_the_bound_of_every_statement_of_the_ledger(dtype, flushes, data) -> None:
+    problem = data.draw(problems(dtype))
+    arithmetic = Arithmetic(dtype, 4, flushes=flushes, accumulate=NUMPY[dtype].accumulate)
+    assert steps_outside(problem, backprop(problem), arithmetic) == set()
+
+
+# --- machines that NumPy is not ------------------------------------------------------------------------------------
+
+
+class Machine(np.ndarray):
+    """An array of another machine: operands and results of every operation pass through its own hands."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        operands = [self.read(x.view(np.ndarray)) if isinstance(x, np.ndarray) else x for x in inputs]
+        if ufunc is np.matmul:
+            result = self.matmul(*operands)
+        elif method == "reduce":
+            result = operands[0]
+            for axis in sorted(np.atleast_1d(kwargs["axis"]) % result.ndim, reverse=True):
+                result = self.add_up(np.moveaxis(result, axis, 0))
+        else:
+            result = self.stored(ufunc(*operands))
+        return np.asarray(result).view(type(self))
+
+    def matmul(self, x: Array, w: Array) -> Array:
+        n = w.shape[-2]
+        return self.add_up([self.stored(x[..., :, i, None] * w[..., None, i, :]) for i in range(n)])
+
+    def add_up(self, terms) -> Array:
+        return reduce(lambda total, term: self.stored(total + term), terms)
+
+    def sigmoid(self):
+        return np.asarray(self.stored(sigmoid(self.read(self.view(np.ndarray))))).view(type(self))
+
+    def read(self, array: Array) -> Array:
+        """An operand, as the machine reads it."""
+        return array
+
+    def stored(self, array: Array) -> Array:
+        """A result, as the machine stores it."""
+        return array
+
+
+class Flushing(Machine):
+    """Float32 that reads every subnormal operand as zero, and stores every subnormal result as zero (DAZ and FTZ)."""
+
+    def read(self, array: Array) -> Array:
+        return np.where(np.abs(array) < np.finfo(np.float32).tiny, np.float32(0), array)
+
+    stored = read
+
+
+class TensorCore(Machine):
+    """Float32 whose matrix products read 10 stored bits of their inputs and drop the other 13 (TF32)."""
+
+    def matmul(self, x: Array, w: Array) -> Array:
+        return super().matmul(*((f.copy().view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32) for f in (x, w)))
+
+
+def run_on(machine: type[Machine], problem: Problem) -> Trace:
+    trace = backprop(problem.map(lambda array: array.view(machine)))
+    plain = {f.name: getattr(trace, f.name) for f in fields(Trace)}
+    return Trace(**{n: np.asarray(v) if n == "loss" else tuple(map(np.asarray, v)) for n, v in plain.items()})
+
+
+@settings(deadline=None, max_examples=60)
+@given(problem=problems("float32"))
+def test_a_machine_that_flushes_lies_within_the_bounds_that_say_so(problem) -> None:
+    arithmetic = Arithmetic("float32", sigmoid_ulp=4, flushes=True)
+    trace = run_on(Flushing, problem)
+    assert outside(trace, backprop(problem.map(arithmetic.exact))) == []
+    assert steps_outside(problem, trace, arithmetic) == set()
+
+
+def test_a_machine_that_flushes_is_outside_of_the_bounds_that_do_not_say_so() -> None:
+    problem = random_problem((2, 3, 2), 2, dtype="float32", scales=(1e-25,))
+    problem = Problem(problem.network, problem.x, problem.t * np.float32(1e25), 0.5)
+    trace = run_on(Flushing, problem)
+    assert "dL_dw[0]" in outside(trace, backprop(problem.map(FLOAT32.exact)))
+    assert "21" in steps_outside(problem, trace, FLOAT32)
+
+
+@settings(deadline=None, max_examples=40)
+@given(problem=problems("float32"))
+def test_tf32_lies_within_the_bounds_that_say_so(problem) -> None:
+    arithmetic = Arithmetic("float32", sigmoid_ulp=4, product_unit=2.0**-10)
+    trace = run_on(TensorCore, problem)
+    assert outside(trace, backprop(problem.map(arithmetic.exact))) == []
+    assert steps_outside(problem, trace, arithmetic) == set()
+
+
+def test_tf32_is_outside_of_the_bounds_of_float32() -> None:
+    problem = random_problem((2, 3, 2), 2, dtype="float32")
+    trace = run_on(TensorCore, problem)
+    assert {"a[0]", "a[1]", "dL_dw[0]", "dL_dw[1]"} <= set(outside(trace, backprop(problem.map(FLOAT32.exact))))
+    assert {"1", "2", "21", "22"} <= steps_outside(problem, trace, FLOAT32)
+
+
+# --- every order of operations --------------------------------------------------------------------------------------
+
+
+def nearest(exact: Fraction, dtype: str = "float32", flushes: bool = False) -> Fraction:
+    """``exact`` rounded once, to the nearest number of the format, ties to even."""
+    if exact == 0:
+        return exact
+    precision, emin = FORMATS[dtype]
+    exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
+    exponent -= abs(exact) < Fraction(2) ** exponent  # now 2^exponent ≤ |exact| < 2^(exponent + 1)
+    quantum = Fraction(2) ** (max(exponent, emin) - precision + 1)
+    result = round(exact / quantum) * quantum
+    return Fraction(0) if flushes and abs(result) < Fraction(2) ** emin else result
+
+
+def test_nearest_is_the_rounding_of_numpy() -> None:
+    random = np.random.default_rng(0)
+    doubles = random.uniform(-1, 1, 2000) * 2.0 ** random.integers(-155, 127, 2000)
+    assert [nearest(Fraction(value)) for value in doubles] == [Fraction(float(v)) for v in doubles.astype(np.float32)]
+
+
+def summed(products: list[Fraction], stored: list[Fraction], random, rounded) -> Fraction:
+    """Σ in a random order: products are rounded by themselves or fused into another sum, pairs added at random."""
+    fused = [product for product in products if random.random() < 0.5]
+    sums = stored + [rounded(product) for product in products if product not in fused]
+    if not sums:
+        sums.append(rounded(fused.pop()))
+    while len(sums) + len(fused) > 1:
+        first = sums.pop(random.randrange(len(sums)))
+        other = fused if fused and (not sums or random.random() < 0.5) else sums
+        sums.append(rounded(first + other.pop(random.randrange(len(other)))))
+    return sums[0]
+
+
+def inside(found: Fraction, bound: Rounded) -> bool:
+    return abs(found - Fraction(float(bound.value.item()))) <= Fraction(float(np.asarray(bound.error).item()))
+
+
+WHOLE = st.floats(-(2.0**60), 2.0**60, width=32)  # products of two, and their sums, do not overflow
+NICE = st.sampled_from([1.0, -1.0, 1 + 2.0**-23, 2.0**-12, 2.0**24, -(2.0**-24), 2.0**-80, 2.0**-149, 0.0])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    pairs=st.lists(st.tuples(WHOLE | NICE, WHOLE | NICE), min_size=1, max_size=12),
+    bias=WHOLE | NICE,
+    cancel=st.booleans(),
+    flushes=st.booleans(),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_sum_of_products_lies_within_its_bound_in_any_order(pairs, bias, cancel, flushes, random) -> None:
+    if cancel:
+        pairs = [*pairs, *((x, -w) for x, w in pairs[1:])]
+    arithmetic = Arithmetic("float32", sigmoid_ulp=4, flushes=flushes)
+    x, w = (np.array(column, np.float32) for column in zip(*pairs, strict=True))
+    bound = arithmetic.exact(x[None, :]) @ arithmetic.exact(w[:, None]) + arithmetic.exact(np.full((1, 1), bias))
+
+    def rounded(exact: Fraction) -> Fraction:
+        return nearest(exact, flushes=flushes)
+
+    def read(value: float) -> Fraction:
+        return Fraction(0) if flushes and abs(value) < arithmetic.least_normal else Fraction(value)
+
+    products = [read(float(x)) * read(float(w)) for x, w in pairs]
+    assert inside(summed(products, [read(bias)], random, rounded), bound)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    pairs=st.lists(st.tuples(*[st.floats(-8, 8, width=16)] * 2), min_size=1, max_size=12),
+    bias=st.floats(-1000, 1000, width=16),
+    early=st.booleans(),
+    random=st.randoms(use_true_random=False),
+)
+@example(pairs=[(8.0, 8.0), (0.37, 1.0)], bias=-64.0, early=False, random=np.random.RandomState(0))
+def test_float16_products_accumulated_in_float32(pairs, bias, early, random) -> None:
+    # The bias joins the sum before it is stored in float16, or after.
+    pairs = [tuple(map(float, np.array(pair, np.float16))) for pair in pairs]
+    arithmetic = NUMPY["float16"]
+    x, w = (np.array(column, np.float16) for column in zip(*pairs, strict=True))
+    bound = arithmetic.exact(x[None, :]) @ arithmetic.exact(w[:, None]) + arithmetic.exact(np.full((1, 1), bias))
+    products = [Fraction(x) * Fraction(w) for x, w in pairs]
+    if early:
+        found = nearest(summed(products, [Fraction(bias)], random, nearest), "float16")
+    else:
+        found = nearest(nearest(summed(products, [], random, nearest), "float16") + Fraction(bias), "float16")
+    assert inside(found, bound)
+
+
+def all_orders(factors: tuple[Fraction, ...], rounded) -> set[Fraction]:
+    """The product of the factors, rounded after every multiplication, in every order of multiplication."""
+    if len(factors) == 1:
+        return {factors[0]}
+    results = set()
+    rest = range(1, len(factors))
+    for size in range(len(factors) - 1):  # the first factor is multiplied by `size` others before the two halves meet
+        for chosen in combinations(rest, size):
+            left = (factors[0], *(factors[i] for i in chosen))
+            right = tuple(factors[i] for i in rest if i not in chosen)
+            results |= {rounded(x * y) for x in all_orders(left, rounded) for y in all_orders(right, rounded)}
+    return results
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    factors=st.lists(
+        st.tuples(st.floats(1, 2, width=32), st.sampled_from([0.0, 1e-44, 1e-38, 1e-30, 1e-20, -1.0, 1e10, 1e30])),
+        min_size=2,
+        max_size=4,
+    ),
+    flushes=st.booleans(),
+)
+def test_a_product_lies_within_its_bound_in_any_order(factors, flushes) -> None:
+    arithmetic = Arithmetic("float32", sigmoid_ulp=4, flushes=flushes)
+    values = [np.float32(mantissa * scale) for mantissa, scale in factors]
+    assume(np.prod([max(1.0, abs(float(value))) for value in values]) < np.finfo(np.float32).max)
+    bound = reduce(np.multiply, (arithmetic.exact(np.array([value])) for value in values))
+
+    def rounded(exact: Fraction) -> Fraction:
+        return nearest(exact, flushes=flushes)
+
+    read = tuple(rounded(Fraction(float(value))) for value in values)
+    results = all_orders(read, rounded)
+    assert all(inside(found, bound) for found in results)
+
+
+def test_every_order_of_four_factors_is_tried() -> None:
+    def tagged(factors):
+        if len(factors) == 1:
+            return factors
+        return None
+
+    assert tagged((1,)) == (1,)
+
+
+# --- the rules of single operations ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+@settings(deadline=None, max_examples=200)
+@given(value=st.floats(-1200, 1200), error=st.floats(0, 1200), at=st.floats(-1, 1))
+@example(value=-746.0, error=700.0, at=1.0)
+@example(value=1000.0, error=950.0, at=-1.0)
+def test_the_sigmoid_of_an_enclosure_encloses_the_sigmoid_of_every_point(dtype, value, error, at) -> None:
+    arithmetic = NUMPY[dtype]
+    bound = Rounded(arithmetic, np.array([value], arithmetic.working), np.array([error])).sigmoid()
+    with ctx.workprec(4096):
+        exact = 1 / (1 + (-(arb(value) + arb(at) * arb(error))).exp())
+        own = arithmetic.sigmoid_ulp * arithmetic.ulp(float(exact)) if exact >= arithmetic.least_normal else 0
+        assert all(within(np.array([exact + sign * own], object), bound) for sign in (-1, 0, 1))
