@@ -68,7 +68,7 @@ def _loss(w: Any, b: Any, x: Any, t: Any) -> tuple[Any, Any]:
     h = x
     for w_l, b_l in zip(w, b, strict=True):
         h = jax.nn.sigmoid(h @ w_l + b_l)
-    loss = jnp.sum((h - t) ** 2, axis=(-2, -1)) / 2
+    loss = jnp.square(h - t).sum((-2, -1)) / 2
     return loss.sum(), loss
 
 
@@ -82,7 +82,7 @@ def _perturbed(w: Any, b: Any, x: Any, t: Any, da: Any, dh: Any) -> tuple[Any, A
     for w_l, b_l, da_l, dh_l in zip(w, b, da, dh, strict=True):
         a.append(h[-1] @ w_l + b_l + da_l)
         h.append(jax.nn.sigmoid(a[-1]) + dh_l)
-    loss = jnp.sum((h[-1] - t) ** 2, axis=(-2, -1)) / 2
+    loss = jnp.square(h[-1] - t).sum((-2, -1)) / 2
     return loss.sum(), (a, h[1:], loss)
 
 
@@ -95,17 +95,22 @@ def _trace(w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, Any]:
         "h": h,
         "loss": loss,
         "dL_dh": dL_dh,
-        "dh_da": [jax.grad(lambda a_l: jax.nn.sigmoid(a_l).sum())(a_l) for a_l in a],
+        "dh_da": jax.grad(_sum_of_activations)(a),
         "dL_da": dL_da,
-        "da_dw": [
-            jax.grad(lambda w_l, h_l, b_l: (h_l @ w_l + b_l).sum())(w_l, h_l, b_l)
-            for w_l, h_l, b_l in zip(w, [x, *h[:-1]], b, strict=True)
-        ],
+        "da_dw": jax.grad(_sum_of_combinations)(w, b, [x, *h[:-1]]),
         "dL_dw": dL_dw,
         "dL_db": dL_db,
         "w_new": [w_l - eta * g for w_l, g in zip(w, dL_dw, strict=True)],
         "b_new": [b_l - eta * g for b_l, g in zip(b, dL_db, strict=True)],
     }
+
+
+def _sum_of_activations(a: Any) -> Any:
+    return sum(jax.nn.sigmoid(a_l).sum() for a_l in a)
+
+
+def _sum_of_combinations(w: Any, b: Any, inputs: Any) -> Any:
+    return sum((h_l @ w_l + b_l).sum() for h_l, w_l, b_l in zip(inputs, w, b, strict=True))
 
 
 def _numpy(quantities: dict[str, Any]) -> dict[str, Any]:

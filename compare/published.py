@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -129,7 +130,7 @@ def problem(published: Published, dtype: str) -> Problem:
         return np.vectorize(lambda number: _nearest(number, dtype), otypes=[np.float64])(numbers).astype(numpy_type)
 
     try:
-        return replace(published.decimals.map(rounded), eta=_nearest(published.decimals.eta, dtype))
+        return replace(published.decimals, eta=_nearest(published.decimals.eta, dtype)).map(rounded)
     except OverflowError as error:
         raise ValueError(f"{published.id}: {error}") from None
 
@@ -140,8 +141,7 @@ def exact_problem(published: Published) -> Problem:
     def ball(number: Decimal) -> arb:
         return arb(f"{number:f}")
 
-    balls = published.decimals.map(np.vectorize(ball, otypes=[object]))
-    return replace(balls, eta=ball(published.decimals.eta))
+    return replace(published.decimals, eta=ball(published.decimals.eta)).map(np.vectorize(ball, otypes=[object]))
 
 
 def _nearest(number: Decimal, dtype: str) -> float:
@@ -171,21 +171,21 @@ def _document(path: Path) -> Any:
         raise ValueError(f"found more than {MOST_BYTES} bytes, expected at most that many")
     try:
         document = json.loads(content.decode(), object_pairs_hook=_object)
-        error = next(_validator().iter_errors(document), None)
-    except (ValueError, RecursionError) as error_:
-        raise ValueError(f"$: found no readable JSON ({error_}), expected a published example") from None
-    if error is not None:
-        raise ValueError(_sentence(error))
+        sentence = next(map(_sentence, _validator().iter_errors(document)), None)
+    except (ValueError, RecursionError) as reason:
+        raise ValueError(f"$: found no readable JSON ({reason}), expected a published example") from None
+    if sentence:
+        raise ValueError(sentence)
     return document
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of two properties with one name, Python would drop the first in silence."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"property {_shown(name)} twice in one object")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the property {_shown(twice)} twice in one object")
+    return found
 
 
 @cache
