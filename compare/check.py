@@ -56,7 +56,7 @@ def end_to_end(
         found = (found,) if name == "loss" and found is not None else found
         for i, (bound, shape) in enumerate(zip(bounds, shapes[name], strict=True)):
             layer = problem.network.depth - 1 if name == "loss" else i
-            label = name if name == "loss" else f"{name}[{i}]"
+            label = name if name == "loss" or found is None else f"{name}[{i}]"
             if found is None or i >= len(found):
                 tally = Tally(not_covered=f"the adapter returns no {label}")
             else:
@@ -89,8 +89,9 @@ class _Arrays:
         found = getattr(self.trace, name)
         if name == "loss":
             return name, found
-        label = f"{name}[{layer}]"
-        return label, None if found is None or layer >= len(found) else found[layer]
+        if found is None:
+            return name, None
+        return f"{name}[{layer}]", found[layer] if layer < len(found) else None
 
     def defect(self, name: str, layer: int) -> Tally | None:
         """A tally if the trace's array is missing, or its shape or dtype is wrong."""

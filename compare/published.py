@@ -195,7 +195,8 @@ def _validator() -> Draft202012Validator:
 
 def _sentence(error: ValidationError) -> str:
     """Place, found and expected; a schema's description says what it expects."""
-    schema, instance = error.schema, error.instance
+    schema: Any = error.schema
+    instance: Any = error.instance
     if error.validator == "required":
         missing = [name for name in schema["required"] if name not in instance]
         found, expected = f"no {', '.join(missing)}", f"every one of {', '.join(schema['required'])}"

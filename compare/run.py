@@ -132,10 +132,11 @@ class _Worker:
         assert stdin is not None
         assert stdout is not None
         try:
-            with stdin:
-                json.dump(asdict(self.job), stdin)
-            for line in stdout:
-                events.put((self, json.loads(line)))
+            with stdout:
+                with stdin:
+                    json.dump(asdict(self.job), stdin)
+                for line in stdout:
+                    events.put((self, json.loads(line)))
         except (OSError, ValueError):
             pass  # the worker is gone, or was cut off in the middle of a line: `finish` says so
         finally:

@@ -13,7 +13,8 @@ like any other array, and each operation adds
 
 Notation: a binary format with precision p has unit roundoff u = 2⁻ᵖ and least normal number λ = 2^emin; rounding to
 nearest changes a number r by at most v|r|, v = u / (1 + u), plus half the least subnormal s = 2^(emin − p + 1) where
-it underflows. The rules and their proofs are in BOUNDS.md beside this file; each method names its rule. There is no constant to tune: the only declared numbers are the ULP constants of a framework's sigmoid.
+it underflows. The rules and their proofs are in BOUNDS.md beside this file; each method names its rule. There is no
+constant to tune: the only declared numbers are the ULP constants of a framework's sigmoid.
 """
 
 from __future__ import annotations

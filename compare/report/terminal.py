@@ -52,7 +52,8 @@ def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None
     for report in outcome.adapters:
         own = {key: tally for key, tally in outcome.tallies.items() if key.adapter == report.name}
         if own:
-            console.print(_formulas(report, own), _absences(own))
+            console.print(_formulas(report, own))
+            _print_absences(report, own, console)
     if outcome.tallies:
         console.print(_truth(outcome), _summary(outcome))
     for report in outcome.adapters:
@@ -75,7 +76,7 @@ def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Table:
     for mode in modes:
         table.add_column(f"{mode}\nentries", justify="right")
         table.add_column("\nULP", justify="right")
-        table.add_column("\nbound", justify="right")
+        table.add_column("\nof bound", justify="right")
     for formula in LEDGER:
         cells = []
         for mode in modes:
@@ -90,10 +91,15 @@ def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Table:
     return table
 
 
-def _absences(tallies: Mapping[Key, Tally]) -> Text:
-    """What was not covered, and why: once for each formula and mode."""
-    reasons = {(key.mode, key.formula, tally.not_covered): None for key, tally in tallies.items() if tally.not_covered}
-    return Text("\n".join(f"not covered: {mode}, formula {number}: {reason}" for mode, number, reason in reasons))
+def _print_absences(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
+    """What was not covered, and why."""
+    missing: dict[tuple[str, str], set[str]] = {}
+    for key, tally in tallies.items():
+        if tally.not_covered:
+            missing.setdefault((key.mode, tally.not_covered), set()).add(key.formula)
+    for (mode, reason), numbers in missing.items():
+        formulas = ", ".join(formula.number for formula in LEDGER if formula.number in numbers)
+        console.print(f"[yellow]not covered[/]  {report.name} {mode}, {formulas}: {_plain(reason)}", highlight=False)
 
 
 def _truth(outcome: Outcome) -> Table:

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flint import arb, ctx
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -148,6 +148,24 @@ def test_schema():
     assert quantities == [*(field.name for field in fields(Trace)), "loss_after"]
     for name in schema["$defs"]["flag"]["enum"]:
         assert name in schema["$defs"]["flag"]["description"]
+    for part in parts(schema):
+        if "properties" in part and part.get("type") == "object":
+            assert set(part["properties"]) - set(part.get("required", ())) <= {"faulty"}
+            assert part["additionalProperties"] is False
+        assert "description" in part or not set(part) - {"$ref", "properties"}, f"{part} cannot say what it expects"
+
+
+def parts(schema):
+    """A schema and all schemas in it that can find a document wrong: those after ``if`` only ask."""
+    yield schema
+    inner = [
+        schema[key] for key in ("items", "propertyNames", "additionalProperties", "then", "else") if schema.get(key)
+    ]
+    inner += [part for key in ("properties", "$defs") for part in schema.get(key, {}).values()]
+    for rule in schema.get("allOf", []):
+        inner += [rule[key] for key in ("then", "else") if key in rule]
+    for part in inner:
+        yield from parts(part)
 
 
 # --- numbers of a format ----------------------------------------------------------------------------------------
@@ -171,6 +189,8 @@ def test_decimals_are_rounded_once():
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
+@example(number=Decimal("-0"))
+@example(number=Decimal("0.00000014901161193847656251"))  # just above the middle of two subnormal float16
 @given(number=st.decimals(-60000, 60000, places=30) | st.decimals(-1, 1, places=60).map(lambda d: d * Decimal("1e-5")))
 @settings(max_examples=200, deadline=None)
 def test_decimals_are_rounded_to_nearest(dtype, number):
@@ -180,6 +200,7 @@ def test_decimals_are_rounded_to_nearest(dtype, number):
     found = made.x[0, 0]
     assert type(found) is numpy_type
     assert float(found) == made.eta
+    assert np.signbit(float(found)) == number.is_signed()
     distance = abs(Fraction(float(found)) - Fraction(number))
     for end in (-np.inf, np.inf):
         neighbour = float(np.nextafter(found, numpy_type(end)))
@@ -338,6 +359,17 @@ def test_unreadable(tmp_path, content, message):
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"^{re.escape(f'{file}: {message}')}[^\n]*$"):
         load(file)
+
+
+def test_integers_of_json_schema(tmp_path):
+    """To JSON Schema 0.0 is an integer; to NumPy it is no index."""
+    file = tmp_path / f"{ID}.json"
+    document = changed("values", 0, "layer", 0.0)
+    document["values"][0]["index"] = [0.0, 0]
+    file.write_text(json.dumps(document))
+    value = load(file).values[0]
+    assert [type(number) for number in (value.layer, *value.index)] == [int, int, int]
+    assert value == EXAMPLES[ID].values[0]
 
 
 def test_no_file(tmp_path):

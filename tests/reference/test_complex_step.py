@@ -12,7 +12,7 @@ from reference import Network, Problem, backprop
 from reference.exact import balls
 from reference.network import Array
 from reference.rounding import Arithmetic
-from tests.reference.networks import random_problem
+from tests.reference.networks import full_trace, random_problem
 
 STEP = 1e-30
 NETS = [((2, 3, 2), 1), ((3, 2), 2), ((2, 4, 3, 2), 3), ((3, 2, 4, 3, 2), 2)]
@@ -31,7 +31,7 @@ def losses(problem: Problem, step: Array, name: str, layer: int) -> Array:
         return one_step_each(array, step) if array is stepped else np.stack([array + 0 * step] * stepped.size)
 
     w, b = (tuple(map(stacked, arrays)) for arrays in (problem.network.w, problem.network.b))
-    return backprop(Problem(Network(w, b), stacked(problem.x), stacked(problem.t))).loss.reshape(stepped.shape)
+    return full_trace(Problem(Network(w, b), stacked(problem.x), stacked(problem.t))).loss.reshape(stepped.shape)
 
 
 @pytest.mark.parametrize(("widths", "batch"), NETS)

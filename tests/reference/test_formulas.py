@@ -79,15 +79,14 @@ def test_a_formula_evaluated_again_gives_its_operand() -> None:
     problem = random_problem((2, 3, 2), batch=2)
     trace = backprop(problem)
     again = [
-        (statement, operand)
+        (statement, operand, *operand.evaluated_again)
         for formula in LEDGER
         for statement in formula.statements
         for operand in statement.operands
         if operand.evaluated_again
     ]
     assert len(again) == 2  # ∂h/∂a in formulas 9 and 15
-    for statement, operand in again:
+    for statement, operand, formula, of in again:
         for layer in statement.layers_of(problem.network.widths):
-            formula, of = operand.evaluated_again
             found = formula(operand_array(problem, trace, of, layer))
             assert np.array_equal(found, operand_array(problem, trace, operand, layer))

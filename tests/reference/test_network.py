@@ -1,7 +1,9 @@
 """What does not fit is refused, by name, with what was found and what was expected; what fits comes out as it went in."""
 
+import re
 import warnings
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from reference.exact import balls
 from reference.formulas import sigmoid
 from reference.network import Array, quantity_shapes, single
 from reference.rounding import Arithmetic
-from tests.reference.networks import random_problem
+from tests.reference.networks import full_trace, random_problem
 
 
 def f32(*shape: int) -> Array:
@@ -22,12 +24,13 @@ def f32(*shape: int) -> Array:
 W, B = (f32(2, 3), f32(3, 2)), (f32(1, 3), f32(1, 2))
 NETWORK = Network(W, B)
 PROBLEM = Problem(NETWORK, f32(4, 2), f32(4, 2))
-TRACE = backprop(PROBLEM)
+TRACE = full_trace(PROBLEM)
+NONE: Any = None
 F64 = np.zeros((1, 2))
 
 REFUSED = [
     (lambda: Network(W[0], B), "w: found ndarray, expected a tuple with one array per layer"),
-    (lambda: Network(W, None), "b: found None, expected a tuple with one array per layer"),
+    (lambda: Network(W, NONE), "b: found None, expected a tuple with one array per layer"),
     (lambda: Network((), ()), "w: found no arrays, expected one per layer"),
     (lambda: Network((W[0], None), B), "w[1]: the array is missing (None)"),
     (lambda: Network(W, (B[0], [0.0])), "b[1]: found list, expected an array"),
@@ -50,7 +53,7 @@ REFUSED = [
         lambda: Network((np.ones((2, 2), np.int64),), (np.ones((1, 2), np.int64),)),
         "w[0]: found dtype int64, expected a floating-point, complex or object dtype",
     ),
-    (lambda: Problem(None, f32(4, 2), f32(4, 2)), "network: found NoneType, expected a Network"),
+    (lambda: Problem(NONE, f32(4, 2), f32(4, 2)), "network: found NoneType, expected a Network"),
     (lambda: Problem(NETWORK, None, f32(4, 2)), "x: the array is missing (None)"),
     (lambda: Problem(NETWORK, f32(4, 2), [[0.0, 0.0]]), "t: found list, expected an array"),
     (lambda: Problem(NETWORK, f32(2), f32(2)), "x: found shape (2,), expected (..., batch, 2)"),
@@ -89,15 +92,17 @@ REFUSED = [
     ),
     (lambda: update(NETWORK, Gradients(), 0.5), "dL_dw: found None, expected 2, one per layer"),
     (lambda: update(NETWORK, Gradients(dL_dw=W), 0.5), "dL_db: found None, expected 2, one per layer"),
-    (lambda: update(NETWORK, Gradients(W[:1], B[:1]), 0.5), "dL_dw: found 1 arrays, expected 2, one per layer"),
+    (
+        lambda: update(NETWORK, Gradients(dL_dw=W[:1], dL_db=B[:1]), 0.5),
+        "dL_dw: found 1 arrays, expected 2, one per layer",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_what_does_not_fit_is_refused_by_name(make, message) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
-    assert str(error.value) == message
 
 
 def test_a_weight_without_axes_is_refused_by_name() -> None:
@@ -105,10 +110,12 @@ def test_a_weight_without_axes_is_refused_by_name() -> None:
         Network((W[0], np.float32(1)), B)
 
 
-@pytest.mark.parametrize("dtype", ["U1", "S1", "M8[s]", "m8[s]"])
+@pytest.mark.parametrize("dtype", ["U1", "M8[s]"])
 def test_arrays_of_no_numbers_are_refused(dtype) -> None:
     array = np.zeros((1, 1), dtype)
-    with pytest.raises(ValueError, match=r"^w\[0\]: found dtype .*, expected a floating-point, complex or object dtype$"):
+    with pytest.raises(
+        ValueError, match=r"^w\[0\]: found dtype .*, expected a floating-point, complex or object dtype"
+    ):
         Network((array,), (array,))
 
 
@@ -120,7 +127,7 @@ def test_any_leading_axes(stack) -> None:
     problem = random_problem((2, 3, 4, 2), 5, stack)
     network = problem.network
     assert (network.depth, network.stack, network.widths) == (3, stack, (2, 3, 4, 2))
-    assert (problem.batch, problem.dtype) == (5, np.float64)
+    assert (problem.batch, problem.dtype.name) == (5, "float64")
     names = ["w[0]", "w[1]", "w[2]", "b[0]", "b[1]", "b[2]", "x", "t"]
     assert [name for name, _ in problem.named()] == names
     shapes = {
@@ -165,13 +172,18 @@ def test_backprop_keeps_dtype_and_shapes(dtype, widths) -> None:
         problem = random_problem(widths, 3, stack, dtype, eta=0.3)
         trace = backprop(problem)
         trace.validate(problem)
-        assert None not in [getattr(trace, field.name) for field in fields(Trace)]
-        assert backprop(problem.map(balls)).loss.shape == stack
+        assert all(getattr(trace, field.name) is not None for field in fields(Trace))
+
+
+def test_backprop_of_objects_keeps_shapes() -> None:
+    for stack in ((), (4,)):
+        problem = random_problem((2, 3, 2), 3, stack).map(balls)
+        backprop(problem).validate(problem)
 
 
 def test_update_steps_every_array() -> None:
     problem = random_problem((2, 3, 2))
-    trace = backprop(problem)
+    trace = full_trace(problem)
     stepped = update(problem.network, trace, 0.25)
     for before, after, gradient in (
         *zip(problem.network.w, stepped.w, trace.dL_dw, strict=True),

@@ -4,6 +4,7 @@ Both run in ball arithmetic, so "the same" needs no tolerance: tight balls aroun
 """
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,15 @@ BITS = 192
 TIGHT = arb(2) ** -150  # balls that overlap are then this close; a wrong formula differs in the first digits
 
 
+def empty() -> list[Any]:
+    return []
+
+
 def twin(x, w, b, t, eta):
     """Every quantity of one network, from nested lists of scalars, one row of the batch at a time."""
     depth = len(w)
     widths = [len(w[0])] + [len(w[layer][0]) for layer in range(depth)]
-    a, h, dL_dh, dh_da, dL_da = ([[] for _ in range(depth)] for _ in range(5))
+    a, h, dL_dh, dh_da, dL_da = ([empty() for _ in range(depth)] for _ in range(5))
     zeros = [[[arb(0) for _ in range(widths[layer + 1])] for _ in range(widths[layer])] for layer in range(depth)]
     da_dw, dL_dw = ([[list(row) for row in layer] for layer in zeros] for _ in range(2))
     dL_db = [[arb(0) for _ in range(widths[layer + 1])] for layer in range(depth)]
@@ -44,7 +49,7 @@ def twin(x, w, b, t, eta):
         for j in range(widths[-1]):
             loss += (y[j] - t[row][j]) ** 2 / 2
 
-        delta_above: list = []
+        delta_above = empty()
         for layer in reversed(range(depth)):
             error, slope, delta = [], [], []
             for j in range(widths[layer + 1]):
@@ -70,9 +75,7 @@ def twin(x, w, b, t, eta):
     w_new, b_new = [], []
     for layer in range(depth):
         columns = range(widths[layer + 1])
-        w_new.append(
-            [[w[layer][i][j] - eta * dL_dw[layer][i][j] for j in columns] for i in range(widths[layer])]
-        )
+        w_new.append([[w[layer][i][j] - eta * dL_dw[layer][i][j] for j in columns] for i in range(widths[layer])])
         b_new.append([[b[layer][0][j] - eta * dL_db[layer][j] for j in columns]])
     return {
         "a": a, "h": h, "loss": [loss], "dL_dh": dL_dh, "dh_da": dh_da, "dL_da": dL_da, "da_dw": da_dw,
@@ -87,7 +90,7 @@ def same(found, expected) -> bool:
     return found.shape == expected.shape and tight and overlap
 
 
-def quantities(trace: Trace) -> dict[str, tuple]:
+def quantities(trace: Trace) -> dict[str, Any]:
     values = {field.name: getattr(trace, field.name) for field in fields(Trace)}
     return {**values, "loss": (trace.loss,)}
 
