@@ -167,7 +167,8 @@ def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally
 
 def _defect(name: str, array: Array, shape: Shape, problem: Problem) -> Tally | None:
     """Shape, then dtype: a tally in which every entry failed, or None."""
-    for stage, found, expected in (("shape", array.shape, shape), ("dtype", array.dtype, problem.dtype)):
+    kind = array.dtype if isinstance(array, np.ndarray | np.generic) else f"{type(array).__module__} array"
+    for stage, found, expected in (("shape", tuple(array.shape), shape), ("dtype", kind, problem.dtype)):
         if found != expected:
             entries = max(1, int(np.prod(shape)))
             message = f"{name}: found {stage} {found}, expected {expected}"
@@ -190,15 +191,19 @@ def _judge(
     with np.errstate(all="ignore"):
         number = np.asarray(got, arithmetic.working)
         difference = np.abs(number - bound.value).astype(np.float64)
+        finite = np.isfinite(number)
+        vacuous = np.broadcast_to(finite & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
         passed = difference <= bound.error  # false for a NaN
-        worst = float(np.max(np.where(passed & (difference == 0), 0.0, difference / bound.error)))
-        ulp = float(
-            np.max(difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic))
-        )
+        fraction = np.where(passed & ((difference == 0) | vacuous), 0.0, difference / bound.error)
+        distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic)
+        worst, ulp = float(np.max(fraction)), float(np.max(distance))
+    entries = int(number.size - np.count_nonzero(vacuous))
+    if entries == 0:
+        return Tally(not_covered=f"the rounding error of {name} has no finite bound")
     count = int(np.size(got) - np.count_nonzero(passed))
     worst, ulp = (float("inf") if np.isnan(x) else x for x in (worst, ulp))
     if count == 0:
-        return Tally(np.size(got), 0, worst, ulp)
+        return Tally(entries, 0, worst, ulp)
 
     index = tuple(int(i) for i in np.unravel_index(int(np.argmin(passed)), np.shape(got)))
     axes = len(problem.network.stack)
@@ -221,7 +226,7 @@ def _judge(
         expected=_number(expected),
         allowed=_number(allowed),
     )
-    return Tally(np.size(got), count, worst, ulp, failure)
+    return Tally(entries, count, worst, ulp, failure)
 
 
 def _truth_ulp(got: Array, truth: Exact, arithmetic: Arithmetic) -> Array:

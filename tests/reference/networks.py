@@ -39,8 +39,10 @@ def full_trace(problem: Problem) -> Any:
 
 def operand_array(problem: Problem, trace: Trace, operand: Operand, layer: int) -> Array:
     """The array that ``operand`` names in a statement about ``layer``."""
-    if operand.by_row:  # ∂aⱼ/∂wᵢⱼ of one row is that row's input, the same for every j
+    if operand.by_row and problem.batch > 1:  # of one row, ∂aⱼ/∂wᵢⱼ is that row's input, the same for every j
         return operand_array(problem, trace, Operand("h", "bi", layer=-1), layer)[..., None]
+    if operand.by_row:
+        return getattr(trace, operand.name)[layer][..., None, :, :]
     if operand.name in ("t", "eta"):
         return getattr(problem, operand.name)
     if operand.name in ("w", "b"):

@@ -104,7 +104,7 @@ def test_a_saturated_network_keeps_its_digits() -> None:
         (gradient,) = exact_gradients(problem, FLOAT64)["dL_dw"]
         with localcontext(prec=700):
             y = 1 / (1 + Decimal(-a).exp())
-            assert gradient.high.item() == float((y - Decimal(0.5)) * y * (1 - y) * Decimal(a)) != 0
+            assert gradient.high.item() == float((y - Decimal(1) / 2) * y * (1 - y) * Decimal(a)) != 0
 
 
 def test_a_gradient_that_is_exactly_zero_is_enclosed() -> None:
