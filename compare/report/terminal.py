@@ -108,7 +108,8 @@ def _truth(outcome: Outcome) -> Table:
                   caption="Judges nothing: near saturation y(1 − y) cancels, and cancelling sums lose digits, in any "
                   "correct code.", pad_edge=False)  # fmt: skip
     ends = {key: tally for key, tally in outcome.tallies.items() if key.check == "end-to-end"}
-    columns = list(dict.fromkeys((key.adapter, key.dtype) for key in ends))
+    order = [report.name for report in outcome.adapters]
+    columns = sorted({(key.adapter, key.dtype) for key in ends}, key=lambda column: (order.index(column[0]), column[1]))
     table.add_column("problem")
     for adapter, dtype in columns:
         table.add_column(f"{adapter}\n{dtype}", justify="right")
@@ -126,7 +127,9 @@ def _summary(outcome: Outcome) -> Table:
         ("step by step", "right"), ("end to end", "right"), ("verdict", "left"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
-    groups = dict.fromkeys((key.adapter, key.mode, key.dtype) for key in outcome.tallies)
+    order = [(report.name, mode) for report in outcome.adapters for mode in report.modes]
+    found = {(key.adapter, key.mode, key.dtype) for key in outcome.tallies}
+    groups = sorted(found, key=lambda group: (order.index(group[:2]), group[2]))
     for adapter, mode, dtype in groups:
         own = _of(outcome.tallies, adapter=adapter, mode=mode, dtype=dtype)
         step = _of(own, check="step")

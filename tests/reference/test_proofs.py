@@ -56,7 +56,8 @@ def derivatives(problem: Problem) -> Trace:
     depth = len(w)
     alpha = [symbols(f"alpha{layer}", batch, widths[layer + 1]) for layer in range(depth)]
     beta = [symbols(f"beta{layer}", batch, widths[layer + 1]) for layer in range(depth)]
-    a, h = [np.empty_like(each) for each in alpha], [np.empty_like(each) for each in beta]
+    a: list[Any] = [np.empty_like(array) for array in alpha]
+    h: list[Any] = [np.empty_like(array) for array in beta]
     for layer in range(depth):
         below = h[layer - 1] if layer else problem.x
         for row, j in np.ndindex(alpha[layer].shape):
@@ -65,7 +66,7 @@ def derivatives(problem: Problem) -> Trace:
             h[layer][row, j] = Sigma(a[layer][row, j]) + beta[layer][row, j]
     loss: Any = sum((h[-1][index] - problem.t[index]) ** 2 / 2 for index in np.ndindex(problem.t.shape))
 
-    unperturbed = dict.fromkeys((symbol for each in (*alpha, *beta) for symbol in each.flat), sympy.Integer(0))
+    unperturbed = dict.fromkeys((symbol for array in (*alpha, *beta) for symbol in array.flat), sympy.Integer(0))
 
     def each(quantity, like) -> tuple[np.ndarray, ...]:
         """``quantity(layer, index)`` for every entry of every layer, without perturbations, in the shapes of ``like``."""
@@ -82,7 +83,7 @@ def derivatives(problem: Problem) -> Trace:
         dL_dh=each(lambda layer, index: loss.diff(beta[layer][index]), beta),
         dh_da=each(lambda layer, index: h[layer][index].diff(alpha[layer][index]), alpha),
         dL_da=each(lambda layer, index: loss.diff(alpha[layer][index]), alpha),
-        da_dw=each(lambda layer, index: sum(a[layer].ravel().tolist()).diff(w[layer][index]), w),
+        da_dw=each(lambda layer, index: a[layer].sum().diff(w[layer][index]), w),
         dL_dw=each(lambda layer, index: loss.diff(w[layer][index]), w),
         dL_db=each(lambda layer, index: loss.diff(b[layer][index]), b),
         w_new=each(lambda layer, index: w[layer][index] - problem.eta * loss.diff(w[layer][index]), w),
