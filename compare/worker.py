@@ -24,8 +24,8 @@ from reference.exact import Exact, exact_gradients
 from reference.network import Array, Gradients, Problem, Trace, quantity_shapes, single
 from reference.rounding import Arithmetic
 
-TRUTH_NETWORKS = 1000
-"""How many networks of a stack are compared with exact values: balls take about 40 µs for each."""
+TRUTH_NETWORKS = 250
+"""How many networks of a stack are compared with exact values: balls take from 40 µs to 1 ms for each."""
 
 
 @dataclass(frozen=True)
