@@ -87,7 +87,7 @@ def _perturbed(w: Any, b: Any, x: Any, t: Any, da: Any, dh: Any) -> tuple[Any, A
 
 
 def _trace(w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, Any]:
-    zeros = [jnp.zeros((*x.shape[:-1], w_l.shape[-1]), x.dtype) for w_l in w]
+    zeros = [np.zeros((*x.shape[:-1], w_l.shape[-1]), x.dtype) for w_l in w]
     of_loss = jax.value_and_grad(_perturbed, argnums=(0, 1, 4, 5), has_aux=True)
     (_, (a, h, loss)), (dL_dw, dL_db, dL_da, dL_dh) = of_loss(w, b, x, t, zeros, zeros)
     return {
