@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -35,6 +36,7 @@ class JAX(Adapter):
                 "enable_x64": str(jax.config.jax_enable_x64),
                 "default_matmul_precision": str(jax.config.jax_default_matmul_precision),
                 "device": str(self.device),
+                "threads": str(os.cpu_count()),  # XLA's CPU client takes all
             }
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:

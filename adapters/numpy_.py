@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from adapters.interface import Adapter, Arithmetic, Gradients, NotOffered, Problem, Trace
 from reference.backprop import backprop
 
 _SIGMOID_ULP = {"float32": 4.0, "float64": 4.0}  # exp: at most 2.54 ULP in float32, below 1 in float64
+
+
+def _threads() -> str:
+    """What OpenBLAS goes by."""
+    return os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
 
 
 class NumPy(Adapter):
@@ -21,6 +28,8 @@ class NumPy(Adapter):
     def __init__(self, device: str = "cpu") -> None:
         if device != "cpu":
             raise NotOffered(f"NumPy has no device {device!r}")
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        self.settings = {"blas": f"{blas['name']} {blas['version']}", "threads": _threads()}
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
         if dtype not in _SIGMOID_ULP:
