@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 # Read by TensorFlow when it is imported: without oneDNN, products keep their written precision and order of summation.
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Where something else has imported it before, it is too late, and the record in `settings` must not say otherwise.
+if "tensorflow" not in sys.modules:
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
@@ -45,13 +49,13 @@ class TensorFlow(Adapter):
         if not tf.config.list_physical_devices(kind):
             raise NotOffered(f"TensorFlow has no device {device!r} here")
         self.device = f"/{kind}:0"
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        self.settings = {
-            "TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],
-            "ONEDNN_DEFAULT_FPMATH_MODE": os.environ["ONEDNN_DEFAULT_FPMATH_MODE"],
-            "tensor_float_32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-            "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),
-        }
+        with _full_precision():
+            self.settings = {
+                "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "not set"),
+                "ONEDNN_DEFAULT_FPMATH_MODE": os.environ.get("ONEDNN_DEFAULT_FPMATH_MODE", "not set"),
+                "tensor_float_32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+                "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()),
+            }
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
         if dtype not in _SIGMOID_ULP[mode]:
@@ -60,12 +64,12 @@ class TensorFlow(Adapter):
         return Arithmetic(dtype, _SIGMOID_ULP[mode][dtype], flushes="CPU" in self.device)
 
     def trace(self, problem: Problem, mode: str) -> Trace:
-        with tf.device(self.device):
+        with _full_precision(), tf.device(self.device):
             eta = tf.constant(problem.eta, problem.dtype)
             return Trace(**_numpy(_run(_trace, mode)(*_hold(problem), eta)))
 
     def gradients(self, problem: Problem, mode: str) -> Gradients:
-        with tf.device(self.device):
+        with _full_precision(), tf.device(self.device):
             return Gradients(**_numpy(_run(_gradients, mode)(*_hold(problem))))
 
 
@@ -126,3 +130,15 @@ def _compiled(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
 
 def _run(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
     return function if mode == "eager" else _compiled(function, mode)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Matrix products in full float32; as before afterwards."""
+    experimental = tf.config.experimental
+    before = experimental.tensor_float_32_execution_enabled()
+    experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        experimental.enable_tensor_float_32_execution(before)

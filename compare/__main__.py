@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.mkdir(parents=True, exist_ok=True)
         results.probe(report)
     except OSError as error:
-        parser.error(f"--report {options.report}: cannot write there: {error.strerror or error}")
+        reason = error.strerror or error
+        parser.error(f"--report: found {options.report!r} ({reason}), expected a directory that can be written to")
     chosen = {
         "device": options.device,
         "networks": options.networks,
@@ -83,7 +84,8 @@ def _options() -> _Parser:
         epilog="Exit status: 0 all agree, 1 a mismatch, 2 could not be judged.", allow_abbrev=False,
     )  # fmt: skip
     add = parser.add_argument
-    add("--frameworks", nargs="+", metavar="NAME", help="registered adapters; default: all that are installed")
+    add("--frameworks", nargs="*", metavar="NAME",
+        help="registered adapters, or none beside --adapter; default: all that are installed")  # fmt: skip
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
     add("--modes", nargs="+", metavar="NAME", help="ways to run; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
@@ -99,6 +101,8 @@ def _options() -> _Parser:
 
 def _jobs(options: argparse.Namespace, parser: _Parser) -> list[Job]:
     _known(parser, "--frameworks", options.frameworks, REGISTRY)
+    if options.frameworks == [] and not options.adapter:
+        parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")
     _known(parser, "--dtypes", options.dtypes, DTYPES)
     _known(parser, "--problems", options.problems, (*PROBLEMS, "all"))
     if not options.adapter:  # the modes of an adapter from outside are known once it is loaded

@@ -109,23 +109,26 @@ class _Arrays:
         """Why an operand cannot be read, or None."""
         if operand.name not in self.shapes or (operand.name == "h" and layer == -1):
             return None
+        if operand.by_row and self.problem.batch > 1:
+            below = self.unusable(Operand("h", "bi"), layer - 1)
+            if below is not None:
+                return below
         defect = self.defect(operand.name, layer)
         if defect is None:
             return None
         label, _ = self.find(operand.name, layer)
         return defect.not_covered or f"{label} cannot be read: {defect.first_failure and defect.first_failure.message}"
 
-    def raw(self, operand: Operand, layer: int) -> tuple[str, Array]:
-        """The operand as given, and its name."""
+    def raw(self, operand: Operand, layer: int) -> tuple[str, Array, str]:
+        """The operand's name, the array as given, and a letter for each of its axes."""
+        indices = operand.indices
         name, array = self.find(operand.name, layer)
-        assert array is not None  # `unusable` has seen it
         if operand.by_row:
-            if self.problem.batch == 1:
-                return name, array[..., None, :, :]
-            name, array = self.find("h", layer - 1)
-            assert array is not None
-            return name, array[..., :, :, None]
-        return name, array
+            rows = self.problem.batch > 1
+            name, array = self.find("h", layer - 1) if rows else (name, array)
+            indices = "bi" if rows else "ij"
+        assert array is not None  # `unusable` has seen it
+        return name, array, indices
 
     def lifted(self, operand: Operand, layer: int) -> Rounded | float:
         """The operand as the formula reads it: known exactly, unless the framework evaluates it again."""
@@ -133,7 +136,10 @@ class _Arrays:
             return float(self.problem.eta)
         key = (operand.name, layer, operand.by_row)
         if key not in self._lifted:
-            self._lifted[key] = self.arithmetic.exact(self.raw(operand, layer)[1])
+            _, array, indices = self.raw(operand, layer)
+            if operand.by_row:  # the axis that this array lacks: j of a row of inputs, b of the one row's derivative
+                array = array[..., None] if indices == "bi" else array[..., None, :, :]
+            self._lifted[key] = self.arithmetic.exact(array)
         if operand.evaluated_again is not None:
             formula, source = operand.evaluated_again
             again: Rounded = formula(self.lifted(source, layer)).observed(self.raw(operand, layer)[1])
@@ -158,7 +164,7 @@ def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally
         at = dict(zip(statement.indices, entry, strict=True))
         read: dict[str, Number] = {}
         for operand in statement.operands:
-            read |= _entries(*arrays.raw(operand, layer + operand.layer), operand.indices, network, at, arrays.problem)
+            read |= _entries(*arrays.raw(operand, layer + operand.layer), network, at, arrays.problem)
         return read
 
     assert found is not None  # `defect` has seen it
@@ -193,7 +199,7 @@ def _judge(
         difference = np.abs(number - bound.value).astype(np.float64)
         finite = np.isfinite(number)
         vacuous = np.broadcast_to(finite & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
-        passed = difference <= bound.error  # false for a NaN
+        passed = finite & (difference <= bound.error)  # false for a NaN, and for an infinite number in any bound
         fraction = np.where(passed & ((difference == 0) | vacuous), 0.0, difference / bound.error)
         distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic)
         worst, ulp = float(np.max(fraction)), float(np.max(distance))
@@ -219,7 +225,7 @@ def _judge(
         array=name,
         network=int(np.ravel_multi_index(network, problem.network.stack)) if axes else 0,
         entry=entry,
-        message=f"{name}{list(entry)}: found {_number(value).decimal}, expected {_number(expected).decimal}"
+        message=f"{name}{list(entry) if entry else ''}: found {_number(value).decimal}, expected {_number(expected).decimal}"
         f" ± {float(allowed):.3g}",
         operands=operands_of(network, entry),
         got=_number(value),

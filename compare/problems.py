@@ -105,7 +105,7 @@ def _deep(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
 
 
 def _saturated(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
-    """a from ±1 to ±1000: from where σ′ is accurate to where y(1 − y) has lost it, and beyond where eᵃ overflows."""
+    """Numbers up to ±1 … ±1000: a from where σ′ is accurate to where y(1 − y) has lost it and beyond where eᵃ overflows."""
     scale = 10 ** rng.uniform(0, 3, (networks, 1, 1))
     return [random_problem(rng, DOCUMENT, 1, (networks,), dtype, lambda shape: scale * rng.uniform(-1, 1, shape))]
 
@@ -160,10 +160,10 @@ PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
         "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=True),
         "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, one_by_one=True),
-        "all-different": Recipe("5-7-6-4-3, batch 3: no two sizes alike", _all_different, every_mode=True),
+        "all-different": Recipe("5-7-6-4-3, batch 3: no two widths alike", _all_different, every_mode=True),
         "wide": Recipe("64-128-10, batch 32", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
-        "saturated": Recipe("2-3-2 nets with a up to ±1000", _saturated, every_mode=True),
+        "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=True),
         "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=True),
         "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=True),
         "published": Recipe("worked examples from the literature", _published),

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -100,6 +101,8 @@ def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: Non
     finally:
         for worker in workers:
             worker.kill()
+            worker.errors.close()
+    _demand_own_names(workers)
     _demand_same_problems(workers)
     return Outcome([w.report for w in workers], merge(*(w.tallies for w in workers)), time.monotonic() - start)
 
@@ -169,11 +172,15 @@ class _Worker:
 
     def finish(self) -> None:
         """The worker's output has ended: say how it ended."""
-        status = self.process.wait()
+        try:
+            status = self.process.wait(self.timeout)
+        except subprocess.TimeoutExpired:  # it closed its output, and goes on
+            self.silent = True
+            self.kill()
         report = self.report
         if self.silent:
             report.reasons.append(f"no answer within {self.timeout:g} s while {self.task}; stopped")
-        elif not self.done and not report.reasons and not report.not_offered:
+        elif not self.done:
             report.reasons.append(f"the worker {_how_it_ended(status)} while {self.task}{_last_line(self.errors)}")
         if report.reasons:
             report.status = "failed"
@@ -181,16 +188,28 @@ class _Worker:
             report.status = "compared"
         else:
             report.status = "not compared"
-        self.errors.close()
 
     def kill(self) -> None:
-        """End the process and everything it started."""
-        if self.process.poll() is None:
+        """End the process and everything it started, which may have outlived it."""
+        if self.process.returncode is None:  # not waited for yet: the id is still its own
             if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError, PermissionError):  # macOS refuses where all have ended
+                    os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
         self.process.wait()
+
+
+def _demand_own_names(workers: list[_Worker]) -> None:
+    """Tallies are told apart by their adapter's name: those of a second adapter with that name are dropped."""
+    owners: dict[str, str] = {}
+    for worker in workers:
+        report = worker.report
+        owner = owners.setdefault(report.name, report.spec)
+        if owner != report.spec:
+            report.status = "failed"
+            report.reasons.append(f"name: found {report.name!r}, the name of {owner}; expected one of its own")
+            report.name, worker.tallies = report.spec, {}
 
 
 def _demand_same_problems(workers: list[_Worker]) -> None:

@@ -76,9 +76,11 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
         adapter = load(job.adapter, job.device)
     except NotOffered as reason:
         yield {"event": "not offered", "mode": None, "dtype": None, "reason": str(reason)}
+        yield {"event": "done", "digests": {}}
         return
     except Exception as error:  # noqa: BLE001 - whatever an adapter raises is its row's reason
         yield {"event": "error", "reason": _sentence(error)}
+        yield {"event": "done", "digests": {}}
         return
     tasks = job.tasks(adapter)
     yield {
@@ -97,9 +99,10 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
         yield {"event": "start", "task": f"{mode} {dtype} {problem}"}
         watch = _Stopwatch()
         try:
-            arithmetic = adapter.arithmetic(mode, dtype)
-            if not isinstance(arithmetic, Arithmetic):
-                raise ValueError(f"arithmetic({mode!r}, {dtype!r}): found {arithmetic!r}, expected an Arithmetic")
+            arithmetic: Any = adapter.arithmetic(mode, dtype)
+            if not isinstance(arithmetic, Arithmetic) or arithmetic.dtype != dtype:
+                found = f"found {arithmetic!r}, expected an Arithmetic of {dtype}"
+                raise ValueError(f"arithmetic({mode!r}, {dtype!r}): {found}")
             tallies = runner.task(mode, arithmetic, problem, watch)
         except NotOffered as reason:
             if (mode, dtype) not in refused:

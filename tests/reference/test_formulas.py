@@ -68,7 +68,7 @@ def test_indices_name_exactly_the_entries_that_an_entry_is_computed_from(stateme
                 changed = np.array(array)
                 changed[index] = np.nan
                 named = all(
-                    i == (int(letter) if letter.isdigit() else target.get(letter, i)) or size == 1
+                    i == (int(letter) if letter.isdigit() else target.get(letter, i)) or (operand.by_row and size == 1)
                     for letter, i, size in zip(operand.indices, index, np.shape(array), strict=True)
                 )
                 result = statement.evaluate(*arrays[:number], changed, *arrays[number + 1 :])[found]

@@ -65,6 +65,7 @@ REFUSED = [
     (lambda: replace(PROBLEM, eta="fast"), "eta: found 'fast', expected a number"),
     (lambda: replace(PROBLEM, eta=[0.5]), "eta: found [0.5], expected a number"),
     (lambda: replace(PROBLEM, eta=np.nan), "eta: found nan, expected a finite number in float32"),
+    (lambda: replace(PROBLEM, eta=-np.inf), "eta: found -inf, expected a finite number in float32"),
     (lambda: replace(PROBLEM, eta=1e300), "eta: found 1e+300, expected a finite number in float32"),
     (lambda: Trace(a=f32(4, 2)), "Trace.a: found ndarray, expected a tuple with one array per layer"),
     (lambda: Trace(loss=0.5), "Trace.loss: found float, expected an array"),

@@ -1,0 +1,33 @@
+"""Every registered way to run, each adapter loaded once, and problems of few shapes."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from adapters import REGISTRY, load
+from compare.problems import DTYPES
+from reference import Network, Problem
+from reference.network import Array
+
+CASES = [(name, mode, dtype) for name, entry in REGISTRY.items() for mode in entry.modes for dtype in DTYPES]
+
+every_case = pytest.mark.parametrize(("name", "mode", "dtype"), CASES)
+
+# PyTorch's compiler imports a deprecated part of PyTorch.
+torch_compiles = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+# A compiled graph belongs to one shape: tests that share it find most of PyTorch's graphs in its cache on disk.
+NETWORKS, SEED = 50, 0
+
+CHUNK = 4093
+"""How many neurons in a long array: a prime, to leave a tail behind vectors of any width."""
+
+adapter = cache(load)
+"""A framework that is not installed fails every test that asks for it."""
+
+
+def neurons(x: Array) -> Problem:
+    """For each number a network of one neuron, with weight 1, bias 0 and target 1: its ``a`` is that number."""
+    one = np.ones((*x.shape, 1, 1), x.dtype)
+    return Problem(Network((one,), (0 * one,)), x[..., None, None], one)

@@ -1,0 +1,381 @@
+"""What `adapters/interface.py` promises, kept by every adapter in every mode and precision."""
+
+import ast
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from adapters import REGISTRY, NotOffered, load
+from compare import check
+from compare.problems import build, random_problem
+from compare.run import ROOT
+from reference import Gradients, Problem, Trace, backprop, formulas
+from reference.exact import exact_gradients
+from reference.network import Array
+from tests.adapters.cases import CASES, NETWORKS, SEED, adapter, every_case, torch_compiles
+
+pytestmark = torch_compiles
+
+WITH_AUTODIFF = [case for case in CASES if case[0] != "numpy"]
+
+
+@cache
+def answers(name: str, mode: str, dtype: str) -> tuple[Problem, Trace, Gradients]:
+    """A problem of the comparison, and what the adapter makes of it."""
+    (problem,) = build("document", dtype, NETWORKS, SEED)
+    return problem, adapter(name).trace(problem, mode), adapter(name).gradients(problem, mode)
+
+
+def arrays(quantities: Trace | Gradients) -> dict[str, Array]:
+    """Every array by its name; a quantity that is missing is None."""
+    found: dict[str, Array] = {}
+    for name, value in vars(quantities).items():
+        layers = {f"{name}[{layer}]": array for layer, array in enumerate(value)} if isinstance(value, tuple) else {}
+        found |= layers or {name: value}
+    return found
+
+
+# --- NumPy in, NumPy out ------------------------------------------------------------------------------------------
+
+
+def assert_fits(problem: Problem, trace: Trace, gradients: Gradients) -> None:
+    for name, array in (arrays(trace) | arrays(gradients)).items():
+        assert isinstance(array, np.ndarray | np.generic), name
+    trace.validate(problem)
+    Trace(**vars(gradients)).validate(problem)
+
+
+@every_case
+def test_every_quantity_is_a_numpy_array_that_fits_the_problem(name, mode, dtype) -> None:
+    assert_fits(*answers(name, mode, dtype))
+
+
+@pytest.mark.parametrize(
+    ("widths", "batch", "stack", "dtype"),
+    [((3, 2), 2, (), "float32"), ((2, 3, 4), 2, (2, 3), "float64")],
+    ids=["depth 1, batch 2, no stack", "depth 2, batch 2, stack of 2 x 3"],
+)
+@pytest.mark.parametrize("name", REGISTRY)
+def test_networks_of_other_shapes(name, widths, batch, stack, dtype) -> None:
+    problem, mode = random_problem(np.random.default_rng(0), widths, batch, stack, dtype), REGISTRY[name].modes[0]
+    trace, gradients = adapter(name).trace(problem, mode), adapter(name).gradients(problem, mode)
+    assert_fits(problem, trace, gradients)
+    arithmetic = adapter(name).arithmetic(mode, dtype)
+    truth = exact_gradients(problem, arithmetic)
+    tallies = [check.step(problem, trace, arithmetic), check.end_to_end(problem, gradients, arithmetic, truth)]
+    for tally in (tally for each in tallies for tally in each.values()):
+        assert (tally.entries > 0, tally.failures) == (True, 0), tally
+
+
+@pytest.mark.parametrize(("name", "mode"), dict.fromkeys((name, mode) for name, mode, _ in CASES))
+def test_float64_is_not_float32_in_disguise(name, mode) -> None:
+    # An array that equals what float32 makes of these numbers, or of any others, consists of float32 numbers.
+    _, trace, gradients = answers(name, mode, "float64")
+    for label, array in (arrays(trace) | arrays(gradients)).items():
+        assert np.mean(array != array.astype(np.float32)) > 0.9, label
+
+
+@every_case
+def test_the_problem_is_left_as_it_was_and_is_no_part_of_the_answer(name, mode, dtype) -> None:
+    (problem,) = build("document", dtype, NETWORKS, SEED)
+    before = [array.tobytes() for _, array in problem.named()]
+    found = arrays(adapter(name).trace(problem, mode)) | arrays(adapter(name).gradients(problem, mode))
+    assert [array.tobytes() for _, array in problem.named()] == before
+    shared = [label for label, array in found.items() for _, given in problem.named() if np.shares_memory(array, given)]
+    assert shared == []
+
+
+@every_case
+def test_the_gradients_are_those_of_the_trace(name, mode, dtype) -> None:
+    problem, trace, gradients = answers(name, mode, dtype)
+    arithmetic = adapter(name).arithmetic(mode, dtype)
+    bounds = arrays(backprop(problem.map(arithmetic.exact)))
+    of_trace = arrays(trace)
+    for label, array in arrays(gradients).items():
+        between = np.abs(array.astype(arithmetic.working) - of_trace[label])
+        assert np.all(between <= 2 * bounds[label].error), label  # each lies within the error of the same value
+
+
+# --- what is not offered ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unknown", ["float16", "float80", "int32"])
+@every_case
+def test_a_precision_that_is_not_there_is_not_offered(name, mode, dtype, unknown) -> None:
+    assert adapter(name).arithmetic(mode, dtype).dtype == dtype
+    with pytest.raises(NotOffered, match=unknown):
+        adapter(name).arithmetic(mode, unknown)
+
+
+def test_compiling_without_a_compiler_is_not_offered(monkeypatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(NotOffered, match=r"^torch\.compile needs a C\+\+ compiler, and no-such-compiler is not on"):
+        adapter("pytorch").arithmetic("compile", "float32")
+    assert adapter("pytorch").arithmetic("eager", "float32").dtype == "float32"
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(NotOffered, match=r"(g|clang)\+\+ is not on the PATH"):
+        adapter("pytorch").arithmetic("compile", "float32")
+
+
+# --- process-wide settings ----------------------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """A process-wide setting that an adapter pins during a call, and another value that it has outside."""
+
+    get: Callable[[], Any]
+    pinned: Any
+    change: Callable[[Any], Any] | None = None  # None: read once, when the framework is imported
+    to: Any = None
+    recorded: bool = True  # by this name in the adapter's `settings`
+
+
+def pytorch_settings() -> dict[str, Setting]:
+    import torch
+    from torch._dynamo import config as dynamo
+    from torch._functorch import config as functorch
+
+    def change(config: Any, name: str) -> Callable[[Any], None]:
+        return lambda value: setattr(config, name, value)
+
+    return {
+        "float32_matmul_precision": Setting(
+            torch.get_float32_matmul_precision, "highest", torch.set_float32_matmul_precision, "medium"
+        ),
+        "cuda.matmul.allow_tf32": Setting(lambda: torch.backends.cuda.matmul.allow_tf32, False),
+        "donated_buffer": Setting(
+            lambda: functorch.donated_buffer, False, change(functorch, "donated_buffer"), True, recorded=False
+        ),
+        "recompile_limit": Setting(
+            lambda: dynamo.recompile_limit, 1000, change(dynamo, "recompile_limit"), 3, recorded=False
+        ),
+    }
+
+
+def jax_settings() -> dict[str, Setting]:
+    import jax
+
+    def change(name: str) -> Callable[[Any], None]:
+        return lambda value: jax.config.update(name, value)
+
+    return {
+        "enable_x64": Setting(lambda: jax.config.jax_enable_x64, True, change("jax_enable_x64"), False),
+        "default_matmul_precision": Setting(
+            lambda: jax.config.jax_default_matmul_precision,
+            "highest",
+            change("jax_default_matmul_precision"),
+            "bfloat16",
+        ),
+    }
+
+
+def tensorflow_settings() -> dict[str, Setting]:
+    import tensorflow as tf
+    from tensorflow.python.framework.test_util import IsMklEnabled
+
+    experimental = tf.config.experimental
+    return {
+        "tensor_float_32": Setting(
+            experimental.tensor_float_32_execution_enabled,
+            False,
+            experimental.enable_tensor_float_32_execution,
+            True,
+        ),
+        "TF_ENABLE_ONEDNN_OPTS": Setting(lambda: os.environ["TF_ENABLE_ONEDNN_OPTS"], "0"),
+        "ONEDNN_DEFAULT_FPMATH_MODE": Setting(lambda: os.environ["ONEDNN_DEFAULT_FPMATH_MODE"], "STRICT"),
+        "oneDNN": Setting(IsMklEnabled, False, recorded=False),  # what TensorFlow made of the first
+    }
+
+
+SETTINGS = {"pytorch": pytorch_settings, "jax": jax_settings, "tensorflow": tensorflow_settings}
+
+
+def settings_of(name: str) -> dict[str, Setting]:
+    adapter(name)  # first: TensorFlow reads some when it is imported
+    return SETTINGS[name]()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_pinned_is_recorded(name) -> None:
+    pinned = {label: str(setting.pinned) for label, setting in settings_of(name).items() if setting.recorded}
+    assert pinned.items() <= dict(adapter(name).settings).items()
+
+
+def test_what_tensorflow_can_no_longer_read_is_not_recorded_as_pinned(monkeypatch) -> None:
+    adapter("tensorflow")
+    monkeypatch.delitem(sys.modules, "adapters.tensorflow")  # as where TensorFlow was imported before its adapter
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    settings = load("tensorflow").settings
+    assert (settings["TF_ENABLE_ONEDNN_OPTS"], settings["ONEDNN_DEFAULT_FPMATH_MODE"]) == ("not set", "BF16")
+
+
+@pytest.mark.parametrize(("name", "mode", "dtype"), WITH_AUTODIFF)
+def test_what_is_pinned_holds_during_a_call_and_no_longer(name, mode, dtype, monkeypatch) -> None:
+    problem, _, _ = answers(name, mode, dtype)
+    settings = settings_of(name)
+    pinned = {label: setting.pinned for label, setting in settings.items()}
+    changed = {label: setting.to for label, setting in settings.items() if setting.change}
+    inside: list[dict[str, Any]] = []
+    module: Any = inspect.getmodule(type(adapter(name)))
+    run = module._run  # with this, each of these adapters starts its framework
+
+    def values() -> dict[str, Any]:
+        return {label: setting.get() for label, setting in settings.items()}
+
+    def change(to: dict[str, Any]) -> None:
+        for label, setting in settings.items():
+            if setting.change:
+                setting.change(to[label])
+
+    def spy(*arguments: Any) -> Any:
+        inside.append(values())
+        return run(*arguments)
+
+    before = values()
+    monkeypatch.setattr(module, "_run", spy)
+    try:
+        change(changed)
+        outside = values()
+        assert changed.items() <= outside.items()
+        for call in (adapter(name).trace, adapter(name).gradients):
+            call(problem, mode)
+            assert inside
+            assert inside == [pinned] * len(inside)
+            assert values() == outside
+            inside.clear()
+    finally:
+        change(before)
+
+
+def surroundings() -> dict[str, Any]:
+    """What no adapter has reason to touch, of every framework that is loaded."""
+    found = {"environment": dict(os.environ), "numpy": np.geterr(), "subnormals": np.float64(5e-324) * 1 > 0}
+    if torch := sys.modules.get("torch"):
+        found["torch"] = (
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch._dynamo.config.accumulated_recompile_limit,
+            torch._functorch.config.save_config_portable(),
+            torch.random.get_rng_state().tolist(),
+        )
+    if jax := sys.modules.get("jax"):
+        found["jax"] = dict(jax.config.values) | {"device": jax.config.jax_default_device}
+    if tf := sys.modules.get("tensorflow"):
+        found["tensorflow"] = (tf.config.get_soft_device_placement(), tf.executing_eagerly())
+    return found
+
+
+@every_case
+def test_everything_else_is_left_as_it_was(name, mode, dtype) -> None:
+    problem, _, _ = answers(name, mode, dtype)
+    before = surroundings()
+    adapter(name).trace(problem, mode)
+    adapter(name).gradients(problem, mode)
+    assert surroundings() == before
+
+
+# --- independence: derivatives come from the framework's autodiff ---------------------------------------------------
+
+TYPES_ONLY = {
+    "reference.network": {"Array", "Gradients", "Problem", "Trace", "Network"},
+    "reference.rounding": {"Arithmetic"},
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "adapters").glob("*.py")), ids=lambda path: path.name)
+def test_an_adapter_takes_the_data_types_of_the_reference_and_no_formula(path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {(alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported |= {(str(node.module), alias.name) for alias in node.names}
+    suite = {(module, name) for module, name in imported if module.split(".")[0] in ("reference", "compare", "tests")}
+    allowed = {(module, name) for module, names in TYPES_ONLY.items() for name in names}
+    if path.name == "numpy_.py":  # the reference itself, judged like a framework
+        allowed |= {("reference.backprop", "backprop")}
+    assert suite <= allowed
+
+
+@pytest.mark.parametrize(("name", "mode", "dtype"), WITH_AUTODIFF)
+def test_no_formula_of_the_reference_runs(name, mode, dtype, monkeypatch) -> None:
+    problem, _, _ = answers(name, mode, dtype)
+    for label, _ in inspect.getmembers(formulas, inspect.isfunction):
+        monkeypatch.setattr(formulas, label, lambda *_, label=label: pytest.fail(f"{label} was called"))
+    with pytest.raises(pytest.fail.Exception):
+        adapter("numpy").trace(problem, "eager")
+    adapter(name).trace(problem, mode)
+    adapter(name).gradients(problem, mode)
+
+
+def double_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    grad, backward = torch.autograd.grad, torch.Tensor.backward
+    monkeypatch.setattr(torch.autograd, "grad", lambda *given, **how: tuple(2 * g for g in grad(*given, **how)))
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: backward(2 * loss))
+
+
+def double_jax(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jax
+
+    def twice(gradients: Any) -> Any:
+        return jax.tree.map(lambda g: 2 * g, gradients)
+
+    def value_and_grad(*given: Any, **how: Any) -> Any:
+        function = original(*given, **how)
+
+        def doubled(*arguments: Any) -> Any:
+            value, gradients = function(*arguments)
+            return value, twice(gradients)
+
+        return doubled
+
+    grad, original = jax.grad, jax.value_and_grad
+    monkeypatch.setattr(jax, "grad", lambda *given, **how: lambda *arguments: twice(grad(*given, **how)(*arguments)))
+    monkeypatch.setattr(jax, "value_and_grad", value_and_grad)
+
+
+def double_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    gradient = tf.GradientTape.gradient
+    monkeypatch.setattr(
+        tf.GradientTape,
+        "gradient",
+        lambda *given, **how: tf.nest.map_structure(lambda g: 2 * g, gradient(*given, **how)),
+    )
+
+
+DOUBLE = {"pytorch": double_pytorch, "jax": double_jax, "tensorflow": double_tensorflow}
+
+DERIVATIVES = {"7", "9", "10", "11", "12", "13", "15", "16", "17", "18", "19", "20"}
+"""The formulas that see it if every derivative is doubled: 8, 14, 21, 22, b1 and b2 are linear in those they read."""
+
+
+@pytest.mark.parametrize(("name", "mode"), dict.fromkeys((name, mode) for name, mode, _ in WITH_AUTODIFF))
+def test_derivatives_come_from_the_autodiff_of_the_framework(name, mode, monkeypatch) -> None:
+    # Graphs that JAX and TensorFlow compiled hold their derivatives: an odd number of networks, for this test alone.
+    networks = NETWORKS if name == "pytorch" else 7
+    (problem,) = build("document", "float32", networks, SEED)
+    arithmetic = adapter(name).arithmetic(mode, "float32")
+    DOUBLE[name](monkeypatch)
+    trace, gradients = adapter(name).trace(problem, mode), adapter(name).gradients(problem, mode)
+    monkeypatch.undo()
+    failed = {number for (number, _), tally in check.step(problem, trace, arithmetic).items() if tally.failures}
+    assert failed == DERIVATIVES
+    truth = exact_gradients(problem, arithmetic)
+    found = check.end_to_end(problem, gradients, arithmetic, truth).items()
+    assert {place for place, tally in found if tally.failures} == {("21", 0), ("21", 1), ("b1", 0), ("b1", 1)}

@@ -1,0 +1,111 @@
+"""The declared error of each sigmoid, measured against ball arithmetic, on this machine.
+
+``pytest -rP tests/adapters/test_sigmoid_constants.py`` shows the largest errors and where they are.
+"""
+
+from functools import cache
+
+import numpy as np
+from flint import ctx
+
+from reference.exact import Exact, balls
+from reference.formulas import sigmoid
+from reference.network import Array
+from reference.rounding import FORMATS, Arithmetic
+from tests.adapters.cases import CASES, CHUNK, adapter, every_case, neurons, torch_compiles
+
+pytestmark = torch_compiles
+
+# What the frameworks' documents and sources promise for their exponentials gives these, float32 and float64:
+DERIVED = {
+    ("numpy", "eager"): (4, 4),
+    ("pytorch", "eager"): (3, 4),
+    ("pytorch", "compile"): (3, 4),
+    ("jax", "eager"): (3, 5),
+    ("jax", "jit"): (3, 5),
+    ("tensorflow", "eager"): (7, 4),
+    ("tensorflow", "function"): (7, 4),
+    ("tensorflow", "xla"): (3, 5),
+}
+
+# Largest error of NumPy, PyTorch and XLA, TensorFlow: for float32 of all inputs, for float64 of 12 million
+WORST_KNOWN = {
+    "float32": ("-0x1.ba7fecp+1", "-0x1.0a2bd8p+4", "-0x1.3672c4p+2"),
+    "float64": ("-0x1.5e492913ee722p+1", "-0x1.25ea7e0f3dd38p+5", "-0x1.262e8d476700cp+5", "-0x1.040a2600972d6p+4"),
+}
+
+CALLS = 65  # of CHUNK: 266,045 inputs
+
+
+@cache
+def inputs(dtype: str) -> tuple[Array, Exact]:
+    """Numbers a of both signs, shuffled, and σ(a): all binades, and densely where σ is hardest.
+
+    Where σ(a) < ½ it is about eᵃ: its error in ULP is largest just below the powers of two, at a ≈ −k ln 2.
+    """
+    precision, emin = FORMATS[dtype]
+    random = np.random.default_rng(0)
+    exponents = np.arange(emin - precision + 1, 2 - emin)
+    limit = -emin * np.log(2)  # σ(−limit) is the least normal number
+    powers = np.log(2) * np.arange(1, -emin + 1)
+    sizes = [
+        np.ldexp(random.uniform(1, 2, (2**15 // exponents.size, exponents.size)), exponents),
+        powers * (1 + random.uniform(-1, 1, (2**15 // powers.size, powers.size)) / 2**6),
+        limit * random.uniform(0.9, 1.1, 2**14),
+        np.abs([float.fromhex(text) for text in WORST_KNOWN[dtype]]),
+    ]
+    size = np.concatenate([part.ravel() for part in sizes])
+    even = random.uniform(-20, 20, CALLS * CHUNK - 2 * size.size)
+    a = random.permutation(np.concatenate([size, -size, even]))
+    a = np.clip(a, -np.finfo(dtype).max, np.finfo(dtype).max).astype(dtype)
+    with ctx.workprec(192):
+        exact = sigmoid(balls(a))
+        high = np.array([float(ball) for ball in exact])
+        low = np.array([float(ball - nearest) for ball, nearest in zip(exact, high.tolist(), strict=True)])
+        assert all(ball.rel_accuracy_bits() > 128 for ball in exact[high > 0])
+    return a, Exact(high, low)
+
+
+def errors(name: str, mode: str, arithmetic: Arithmetic, a: Array, exact: Exact) -> Array:
+    """How far the adapter's σ(a) is from the truth, in ULP; 0 where that is not normal."""
+    trace = adapter(name).trace(neurons(a), mode)
+    assert trace.a is not None
+    assert trace.h is not None
+    normal = np.abs(a) >= arithmetic.least_normal
+    assert np.array_equal(trace.a[0][..., 0, 0][normal], a[normal])  # 1 a + 0
+    error = exact.error_in_ulp(trace.h[0][..., 0, 0], arithmetic)
+    return np.where(exact.high >= arithmetic.least_normal, error, 0)
+
+
+def calls(mode: str, dtype: str) -> list[Array]:
+    """The indices of the inputs of each call: long arrays; and short ones, which some frameworks compute otherwise."""
+    long = np.arange(CALLS * CHUNK).reshape(CALLS, CHUNK)
+    if mode == "compile":  # one shape: every other one costs seconds; the tails of the long arrays are short too
+        return list(long)
+    _, exact = inputs(dtype)
+    mantissa, exponent = np.frexp(exact.high)
+    hard = np.flatnonzero((mantissa > 0.96) & (exponent > FORMATS[dtype][1]))
+    return [*long, *hard[:150], *hard[150:300].reshape(30, 5)]
+
+
+@every_case
+def test_the_declared_error_of_the_sigmoid_holds_and_is_the_derived_one(name, mode, dtype, record_property) -> None:
+    arithmetic = adapter(name).arithmetic(mode, dtype)
+    a, exact = inputs(dtype)
+    measured = np.zeros(a.shape)
+    short = 0.0
+    for index in calls(mode, dtype):
+        found = errors(name, mode, arithmetic, a[index], Exact(exact.high[index], exact.low[index]))
+        measured[index] = np.maximum(measured[index], found)
+        if index.size < CHUNK:
+            short = max(short, float(np.max(found)))
+    worst = int(np.argmax(measured))
+    print(f"{measured[worst]:.3f} ULP at {a[worst]} = {float(a[worst]).hex()}; short arrays {short:.3f}")
+    record_property("worst_ulp", measured[worst])
+    record_property("worst_input", float(a[worst]).hex())
+    assert 0.5 < measured[worst] <= arithmetic.sigmoid_ulp
+    assert arithmetic.sigmoid_ulp <= DERIVED[name, mode][dtype == "float64"]
+
+
+def test_every_way_to_run_has_a_derived_constant() -> None:
+    assert DERIVED.keys() == {(name, mode) for name, mode, _ in CASES}

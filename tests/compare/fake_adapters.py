@@ -1,0 +1,217 @@
+"""Adapters that fail, each in one way: NumPy, but for that."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from adapters.interface import Arithmetic, Gradients, NotOffered, Problem, Trace
+from adapters.numpy_ import NumPy
+
+
+class Fake(NumPy):
+    """Named after its class."""
+
+    framework = "NumPy, but for one thing"
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__
+
+
+def hang() -> NoReturn:
+    while True:
+        time.sleep(60)
+
+
+class Crashes(Fake):
+    def trace(self, *_: Any) -> Trace:
+        os.kill(os.getpid(), signal.SIGKILL)
+        hang()
+
+
+class Aborts(Fake):
+    def gradients(self, *_: Any) -> Gradients:
+        print("malloc(): corrupted top size", file=sys.stderr, flush=True)
+        os.abort()
+
+
+class Exits(Fake):
+    def trace(self, *_: Any) -> Trace:
+        sys.exit(0)
+
+
+class CrashesOnceRefused(Crashes):
+    """Refuses float32, crashes in float64: the one must not hide the other."""
+
+    def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        if dtype == "float32":
+            raise NotOffered("no float32 here")
+        return super().arithmetic(mode, dtype)
+
+
+class CrashesOnceFailed(Crashes):
+    def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        if dtype == "float32":
+            raise ValueError("float32 is too short")
+        return super().arithmetic(mode, dtype)
+
+
+class CrashesOnceCompared(Crashes):
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        return super().trace() if problem.dtype == np.float64 else NumPy.trace(self, problem, mode)
+
+
+class Hangs(Fake):
+    def trace(self, *_: Any) -> Trace:
+        hang()
+
+
+class HangsInSilence(Fake):
+    """Closes what it could be heard by."""
+
+    def trace(self, *_: Any) -> Trace:
+        os.closerange(0, 64)
+        hang()
+
+
+class LeavesAProcess(Fake):
+    """Crashes, and what it has started lives on and keeps its output open."""
+
+    def trace(self, *_: Any) -> Trace:
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        hang()
+
+
+class NoConstructor(Fake):
+    def __init__(self, *_: Any) -> None:
+        raise OSError("the licence has expired")
+
+
+class NoDevice(Fake):
+    def __init__(self, device: str = "cpu") -> None:
+        raise NotOffered(f"no device {device!r} here")
+
+
+class NoFloat64(Fake):
+    def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        if dtype == "float64":
+            raise NotOffered("no float64 here")
+        return super().arithmetic(mode, dtype)
+
+
+class NothingOffered(Fake):
+    def arithmetic(self, *asked: str) -> Arithmetic:
+        raise NotOffered(f"no {asked[1]} here")
+
+
+class NoArithmetic(Fake):
+    def arithmetic(self, *asked: str) -> Any:
+        return asked[1]
+
+
+class OnlyFloat32(Fake):
+    """Promises the arithmetic of float32 whatever it is asked for."""
+
+    def arithmetic(self, *asked: str) -> Arithmetic:
+        return super().arithmetic(asked[0], "float32")
+
+
+class Raises(Fake):
+    def trace(self, *_: Any) -> Trace:
+        raise ZeroDivisionError("division by zero\nin the kernel")
+
+
+class ReturnsNone(Fake):
+    def trace(self, *_: Any) -> Any:
+        return None
+
+
+class ReturnsADict(Fake):
+    def gradients(self, problem: Problem, mode: str) -> Any:
+        return vars(super().gradients(problem, mode))
+
+
+class ReturnsNothing(Fake):
+    """A trace and gradients in which every quantity is missing."""
+
+    def trace(self, *_: Any) -> Trace:
+        return Trace()
+
+    def gradients(self, *_: Any) -> Gradients:
+        return Gradients()
+
+
+class ChangesItsInput(Fake):
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        trace = super().trace(problem, mode)
+        problem.network.w[1][:] = trace.w_new[1]  # type: ignore[index]  # it is there
+        return trace
+
+
+class Prints(Fake):
+    """What a framework prints must not mix with what its worker reports."""
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        print('{"event": "done", "digests": {}}', flush=True)
+        os.write(1, b"compiling...\n")
+        return super().trace(problem, mode)
+
+
+class OneHidden(Fake):
+    """``spoil`` makes a of the hidden layer wrong."""
+
+    spoil: ClassVar[Any]
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        trace = super().trace(problem, mode)
+        assert trace.a is not None
+        return replace(trace, a=(type(self).spoil(trace.a[0].copy()), trace.a[1]))
+
+
+class WrongShape(OneHidden):
+    spoil = staticmethod(lambda a: a[..., 0, :])
+
+
+class WrongDtype(OneHidden):
+    spoil = staticmethod(lambda a: a.astype(np.float16))
+
+
+class NotANumber(OneHidden):
+    @staticmethod
+    def spoil(a: Any) -> Any:
+        a[3, 0, 2] = np.nan
+        return a
+
+
+class WrongValue(OneHidden):
+    @staticmethod
+    def spoil(a: Any) -> Any:
+        a[3, 0, 2] += 1
+        return a
+
+
+class WrongValueThenCrash(WrongValue):
+    def gradients(self, problem: Problem, mode: str) -> Gradients:
+        if problem.dtype == np.float64:
+            os.abort()
+        return super().gradients(problem, mode)
+
+
+class Impostor(WrongValue):
+    """Wrong, and has the name of another adapter."""
+
+
+Impostor.name = "numpy"
+
+
+def not_a_class(device: str) -> Fake:
+    return Raises(device)
+
+
+class NotAnAdapter:
+    name = "not-an-adapter"

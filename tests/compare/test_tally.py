@@ -1,0 +1,152 @@
+"""Tallies: they merge in any order and any parts, and survive JSON."""
+
+import json
+import math
+from dataclasses import replace
+from functools import reduce
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from adapters.numpy_ import NumPy
+from compare import check
+from compare.tally import Failure, Key, Number, Tally, from_json, merge, to_json, total
+from reference import Problem, backprop
+from reference.formulas import LEDGER
+from tests.reference.networks import random_problem
+
+counts = st.integers(1, 2**40)
+sizes = st.floats(0, allow_nan=False)  # infinity too
+numbers = st.builds(lambda value: Number(repr(value), value.hex()), st.floats())
+messages = st.sampled_from(["found 1, expected 2", "found NaN, expected 0", "found σ, expected y"])
+failures = st.builds(
+    lambda network, array, entry, stage, message: Failure(stage, array, network, tuple(entry), message),
+    st.integers(0, 3),
+    st.sampled_from(["a[0]", "dL_dw[1]", "loss"]),
+    st.lists(st.integers(0, 2), max_size=2),
+    st.sampled_from(["shape", "dtype", "finite", "value"]),
+    messages,
+)
+agreeing = st.builds(Tally, counts, st.just(0), sizes, sizes)
+failing = st.builds(Tally, counts, counts, sizes, sizes, failures)
+not_covered = st.builds(lambda reason: Tally(not_covered=reason), st.sampled_from(["no a", "no h[1]", "no σ"]))
+tallies = st.one_of(agreeing, failing, not_covered, st.just(Tally()))
+keys = st.builds(
+    Key,
+    adapter=st.sampled_from(["numpy", "jax"]),
+    mode=st.just("eager"),
+    dtype=st.sampled_from(["float32", "float64"]),
+    device=st.just("cpu"),
+    problem=st.sampled_from(["document", "wide"]),
+    check=st.sampled_from(["step", "end-to-end"]),
+    formula=st.sampled_from([formula.number for formula in LEDGER]),
+    layer=st.integers(0, 2),
+)
+parts = st.dictionaries(keys, tallies, max_size=5)
+
+
+@given(tallies, tallies, tallies)
+@settings(deadline=None)
+def test_addition_is_associative_and_commutative(a, b, c):
+    assert (a + b) + c == a + (b + c)
+    assert a + b == b + a
+    assert a + Tally() == a == Tally() + a
+
+
+@given(st.lists(parts, max_size=4), st.randoms(use_true_random=False), st.integers(0, 4))
+@settings(max_examples=50, deadline=None)
+def test_parts_merge_in_any_order_and_grouping(runs, random, cut):
+    whole = merge(*runs)
+    assert merge(merge(*runs[:cut]), merge(*runs[cut:])) == whole
+    random.shuffle(runs)
+    shuffled = merge(*runs)
+    assert shuffled == whole
+    assert list(shuffled) == list(whole) == sorted(whole)
+    assert total(whole) == reduce(Tally.__add__, (tally for run in runs for tally in run.values()), Tally())
+
+
+@given(failing, failing)
+@settings(deadline=None)
+def test_first_failure_is_the_first_of_the_stack(a, b):
+    first = (a + b).first_failure
+    assert first in (a.first_failure, b.first_failure)
+    assert first.network == min(a.first_failure.network, b.first_failure.network)
+
+
+def test_what_is_compared_in_one_part_is_covered():
+    """And without entries, the reason stays."""
+    reason = Tally(not_covered="the adapter returns no a")
+    assert reason + Tally(3) == Tally(3) == Tally(3) + reason
+    assert reason + reason == reason
+    assert reason + Tally(not_covered="no a") == Tally(not_covered="no a")
+
+
+@given(st.lists(st.integers(0, 12), max_size=4))
+@settings(max_examples=10, deadline=None)  # a check of every part takes a while
+@example([1])
+@example(list(range(12)))
+def test_any_split_of_a_stack_gives_the_same_tallies(cuts):
+    """But for the index of the failing network, which is counted from the start of its part."""
+    whole = merge(_tallies(SPLIT))
+    edges = [0, *sorted(cuts), 12]
+    pieces = [slice(*edge) for edge in pairwise(edges) if edge[0] < edge[1]]
+    merged = merge(*(_tallies(SPLIT.at(piece)) for piece in pieces))
+    assert list(merged) == list(whole)
+    for key, tally in merged.items():
+        assert replace(tally, first_failure=None) == replace(whole[key], first_failure=None)
+        assert (tally.first_failure is None) == (whole[key].first_failure is None)
+
+
+SPLIT = random_problem((2, 3, 2), stack=(12,))
+
+
+def _tallies(problem: Problem) -> dict[Key, Tally]:
+    """Of a framework that rounds δ to float32 and has no loss."""
+    trace: Any = backprop(problem)
+    dL_da = tuple(delta.astype(np.float32).astype(np.float64) for delta in trace.dL_da)
+    found = check.step(problem, replace(trace, dL_da=dL_da, loss=None), NumPy().arithmetic("eager", "float64"))
+    return {Key("numpy", "eager", "float64", "cpu", "document", "step", *at): tally for at, tally in found.items()}
+
+
+def test_split_holds_failures_and_what_is_not_covered():
+    found = _tallies(SPLIT)
+    assert {key.formula for key, tally in found.items() if tally.failures} == {"13", "14", "21", "22", "b1", "b2"}
+    assert {key.formula for key, tally in found.items() if tally.not_covered} == {"5"}
+
+
+@given(
+    keys,
+    st.one_of(
+        tallies,
+        st.builds(
+            lambda tally, failure, operands, got, expected, allowed: replace(
+                tally,
+                first_failure=replace(failure, operands=operands, got=got, expected=expected, allowed=allowed),
+            ),
+            failing,
+            failures,
+            st.dictionaries(st.text(), numbers, max_size=3),
+            numbers,
+            numbers,
+            numbers,
+        ),
+    ),
+)
+@settings(deadline=None)
+def test_json_round_trip(key, tally):
+    row = json.loads(json.dumps(to_json(key, tally), allow_nan=False))
+    assert from_json(row) == (key, tally)
+
+
+@pytest.mark.parametrize("name", ["worst_bound_fraction", "worst_ulp"])
+def test_infinity_is_null_in_json(name):
+    key = Key("numpy", "eager", "float64", "cpu", "document", "step", "1", 0)
+    infinite: dict[str, Any] = {name: math.inf}
+    tally = Tally(2, 1, **infinite)
+    row = to_json(key, tally)
+    assert row[name] is None
+    assert from_json(row) == (key, tally)

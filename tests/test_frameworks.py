@@ -1,0 +1,123 @@
+"""The comparison as pytest items, one per framework, mode, precision and formula, on small problems.
+
+``pytest -k "jax and 13"`` selects formula 13 in every mode and precision of JAX, and starts no other framework. The
+precisions hold digits too, but no number of a formula that has two; for the others use that a name ends with its
+formula: ``pytest -k "jax and -3]"``.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from compare.check import FORMULA_OF_GRADIENT
+from compare.problems import DTYPES, build
+from compare.run import ROOT, AdapterReport, Outcome, run
+from compare.tally import Failure, Key, Tally
+from compare.worker import Job
+from reference.formulas import LEDGER
+from tests.adapters.cases import CASES, NETWORKS, SEED, every_case
+
+PROBLEMS = ["document", "all-different"]
+
+FORMULAS = {formula.number: formula for formula in LEDGER}
+
+Place = tuple[str, str, int]
+"""A problem, a formula and a layer."""
+
+
+@pytest.fixture(scope="session")
+def outcome(request) -> Outcome:
+    """What the workers of the selected items' adapters report; all are started together."""
+    items = [item for item in request.session.items if "outcome" in item.fixturenames]
+    names = dict.fromkeys(item.callspec.params["name"] for item in items)
+    return run([Job(name, "cpu", None, [*DTYPES], PROBLEMS, True, NETWORKS, SEED) for name in names], timeout=300)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@every_case
+def test_formula(outcome, name, mode, dtype, formula) -> None:
+    judge(outcome, name, mode, dtype, "step", places(formula))
+
+
+@pytest.mark.parametrize("check", ["end-to-end"])
+@every_case
+def test_gradients(outcome, name, mode, dtype, check) -> None:
+    judge(outcome, name, mode, dtype, check, set(chain.from_iterable(map(places, FORMULA_OF_GRADIENT.values()))))
+
+
+def places(formula: str) -> set[Place]:
+    """Wherever a formula is stated."""
+    return {
+        (name, formula, layer)
+        for name in PROBLEMS
+        for problem in build(name, "float64", NETWORKS, SEED)
+        for statement in FORMULAS[formula].statements
+        for layer in statement.layers_of(problem.network.widths)
+    }
+
+
+def judge(outcome: Outcome, name: str, mode: str, dtype: str, check: str, expected: set[Place]) -> None:
+    """Every expected place was compared and agrees."""
+    (report,) = (report for report in outcome.adapters if report.spec == name)
+    for refusal in report.not_offered:
+        if (refusal["mode"], refusal["dtype"]) == (mode, dtype):
+            pytest.skip(f"not offered: {refusal['reason']}")
+    found = {
+        (key.problem, key.formula, key.layer): tally
+        for key, tally in outcome.tallies.items()
+        if (key.adapter, key.mode, key.dtype, key.check) == (name, mode, dtype, check)
+    }
+    reasons = "; ".join([*report.reasons, *(str(refusal["reason"]) for refusal in report.not_offered)])
+    assert report.status == "compared", reasons
+    assert expected <= found.keys(), reasons
+    for place in sorted(expected):
+        tally = found[place]
+        assert tally.entries > 0, (place, tally.not_covered)
+        assert tally.failures == 0, (place, tally.first_failure and tally.first_failure.message)
+        assert tally.worst_bound_fraction <= 1, place
+
+
+# --- the items themselves ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formula", ["13", "3", "b1"])
+def test_an_expression_selects_a_formula_of_a_framework(formula) -> None:
+    end = formula if len(formula) == 2 else f"-{formula}]"
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-k", f"jax and {end}", __file__]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    selected = {line.partition("::")[2] for line in listed.splitlines() if "::" in line}
+    assert selected == {f"test_formula[{'-'.join(case)}-{formula}]" for case in CASES if case[0] == "jax"}
+
+
+KEY = Key("numpy", "eager", "float32", "cpu", "document", "step", "13", 1)
+PLACE = ("document", "13", 1)
+REPORT = AdapterReport("numpy", "numpy", status="compared")
+AGREE = {KEY: Tally(entries=2)}
+REFUSED: dict[str, str | None] = {"mode": "eager", "dtype": "float32", "reason": "no compiler"}
+
+
+@pytest.mark.parametrize(
+    ("report", "tallies", "message"),
+    [
+        (REPORT, {}, "13"),
+        (REPORT, {KEY._replace(layer=0): Tally(entries=2)}, "13"),
+        (REPORT, {KEY: Tally(not_covered="the adapter returns no dL_dw[1]")}, "no dL_dw"),
+        (REPORT, {KEY: Tally(2, 1, 0.5, 9, Failure("value", "dL_dw[1]", 0, (0, 0), "dL_dw[1][0, 0]: found 7"))}, "found 7"),
+        (REPORT, {KEY: Tally(entries=2, worst_bound_fraction=1.5)}, "13"),
+        (replace(REPORT, status="failed", reasons=["cannot import torch"]), AGREE, "cannot import torch"),
+        (replace(REPORT, not_offered=[REFUSED | {"dtype": "float64"}]), {}, "no compiler"),
+        (replace(REPORT, not_offered=[REFUSED | {"mode": None, "dtype": None}]), {}, "no compiler"),
+    ],
+)  # fmt: skip
+def test_what_was_not_compared_or_differs_fails(report, tallies, message) -> None:
+    judge(Outcome([REPORT], AGREE, 0.0), *KEY[:3], "step", {PLACE})
+    with pytest.raises(AssertionError, match=message):
+        judge(Outcome([report], tallies, 0.0), *KEY[:3], "step", {PLACE})
+
+
+def test_only_a_mode_and_precision_that_are_not_offered_are_skipped() -> None:
+    with pytest.raises(pytest.skip.Exception, match="not offered: no compiler"):
+        judge(Outcome([replace(REPORT, not_offered=[REFUSED])], {}, 0.0), *KEY[:3], "step", {PLACE})
