@@ -73,7 +73,7 @@ class _Arrays:
     def __init__(self, problem: Problem, trace: Trace, arithmetic: Arithmetic) -> None:
         self.problem, self.trace, self.arithmetic = problem, trace, arithmetic
         self.shapes = quantity_shapes(problem)
-        self._lifted: dict[tuple[str, int, bool], Rounded] = {}
+        self._lifted: dict[tuple[str, int, bool, int], Rounded] = {}
         self._defects: dict[tuple[str, int], Tally | None] = {}
 
     def find(self, name: str, layer: int) -> tuple[str, Array | None]:
@@ -134,12 +134,12 @@ class _Arrays:
         """The operand as the formula reads it: known exactly, unless the framework evaluates it again."""
         if operand.name == "eta":
             return float(self.problem.eta)
-        key = (operand.name, layer, operand.by_row)
+        key = (operand.name, layer, operand.by_row, operand.product_inputs)
         if key not in self._lifted:
             _, array, indices = self.raw(operand, layer)
             if operand.by_row:  # the axis that this array lacks: j of a row of inputs, b of the one row's derivative
                 array = array[..., None] if indices == "bi" else array[..., None, :, :]
-            self._lifted[key] = self.arithmetic.exact(array)
+            self._lifted[key] = self.arithmetic.exact(array, operand.product_inputs)
         if operand.evaluated_again is not None:
             formula, source = operand.evaluated_again
             again: Rounded = formula(self.lifted(source, layer)).observed(self.raw(operand, layer)[1])

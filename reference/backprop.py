@@ -64,7 +64,7 @@ def update(network: Network, gradients: Gradients | Trace, eta: Array) -> Networ
         ("dL_db", network.b, gradients.dL_db),
     ):
         if partials is None or len(partials) != len(arrays):
-            found = "None" if partials is None else f"{len(partials)} arrays"
-            raise ValueError(f"{name}: found {found}, expected {len(arrays)}, one per layer")
+            found = "None" if partials is None else len(partials)
+            raise ValueError(f"{name}: found {found}, expected {len(arrays)} arrays, one per layer")
         stepped.append(tuple(f.update(p, g, eta) for p, g in zip(arrays, partials, strict=True)))
     return Network(*stepped)

@@ -152,6 +152,8 @@ class Operand:
     indices : one letter per axis: ``b`` row, ``i`` unit of the layer below, ``j`` of this one, ``k`` of the next.
         A digit is that fixed entry. They say which entries a failing entry was computed from.
     layer : relative to the layer of the quantity determined
+    product_inputs : frameworks compute this formula by matrix products, although it is written without ``@``. How many
+        inputs these round, where they round them (TF32), counted at one of the factors, for all roundings are relative.
     by_row : the document's ∂a/∂w of one row of the batch, where the trace holds the sum over rows
     evaluated_again : the framework's gradient does not read this array; it evaluates the same formula a second
         time, in an order of its own. Holds that formula and the operand it is evaluated on, so that the bound can
@@ -161,6 +163,7 @@ class Operand:
     name: str
     indices: str
     layer: int = 0
+    product_inputs: int = 0
     by_row: bool = False
     evaluated_again: tuple[Callable[[Array], Array], Operand] | None = None
 
@@ -205,12 +208,13 @@ _a, _y, _t = Operand("a", "bj"), Operand("h", "bj"), Operand("t", "bj")
 _delta, _eta = Operand("dL_da", "bj"), Operand("eta", "")
 # seen from the last hidden layer: y, t and u of the output layer
 _y_out, _t_out, _u = Operand("h", "bk", layer=1), Operand("t", "bk"), Operand("w", "jk", layer=1)
-_u1 = Operand("w", "0k", layer=1)
+_u1 = Operand("w", "0k", layer=1, product_inputs=2)
+_x_summed = Operand("h", "bi", layer=-1, product_inputs=1)
 _delta_next = Operand("dL_da", "bk", layer=1)
 _three_factors = (
     Operand("dL_dh", "bj"),
     Operand("dh_da", "bj", evaluated_again=(activation_derivative, _y)),
-    Operand("da_dw", "bij", by_row=True),
+    Operand("da_dw", "bij", by_row=True, product_inputs=2),
 )
 
 LEDGER: tuple[Formula, ...] = (
@@ -265,7 +269,7 @@ LEDGER: tuple[Formula, ...] = (
     ),
     Formula(
         "12", 4, r"\frac{\partial a_j^{(2)}}{\partial u_{ij}} = h_i", "∂aⱼ⁽²⁾/∂uᵢⱼ = hᵢ",
-        (Statement("da_dw", "ij", "output", linear_derivative, (_x, _w)),),
+        (Statement("da_dw", "ij", "output", linear_derivative, (_x_summed, _w)),),
     ),
     Formula(
         "13", 4, r"\frac{\partial L}{\partial u_{ij}} = (y_j - t_j)\, y_j (1 - y_j)\, h_i = \delta_j h_i",
@@ -294,7 +298,7 @@ LEDGER: tuple[Formula, ...] = (
     ),
     Formula(
         "17", 5, r"\frac{\partial a_j^{(1)}}{\partial w_{ij}} = x_i", "∂aⱼ⁽¹⁾/∂wᵢⱼ = xᵢ",
-        (Statement("da_dw", "ij", "hidden", linear_derivative, (_x, _w)),),
+        (Statement("da_dw", "ij", "hidden", linear_derivative, (_x_summed, _w)),),
     ),
     Formula(
         "18", 5,
@@ -310,7 +314,8 @@ LEDGER: tuple[Formula, ...] = (
         (
             Statement(
                 "dL_dw", "00", "hidden", dL_dw11,
-                (_y_out, _t_out, _u1, Operand("h", "b0"), Operand("h", "b0", layer=-1)), widths=(2, 3, 2),
+                (_y_out, _t_out, _u1, Operand("h", "b0"), Operand("h", "b0", layer=-1, product_inputs=2)),
+                widths=(2, 3, 2),
             ),
         ),
     ),

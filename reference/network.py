@@ -46,8 +46,9 @@ class Network:
             raise ValueError("w: found no arrays, expected one per layer")
         if len(self.b) != len(self.w):
             raise ValueError(f"b: found {_count(self.b)}, expected {len(self.w)}, one per array of w")
-        if len(self.w[0].shape) < 2:
-            raise ValueError(f"w[0]: found shape {self.w[0].shape}, expected (..., inputs, units)")
+        for layer, w in enumerate(self.w):
+            if len(w.shape) < (2 if layer == 0 else 1):  # what follows reads the first one's stack, and every width
+                raise ValueError(f"w[{layer}]: found shape {tuple(w.shape)}, expected (..., inputs, units)")
         for layer, (w, b) in enumerate(zip(self.w, self.b, strict=True)):
             inputs = self.w[0].shape[-2] if layer == 0 else self.w[layer - 1].shape[-1]
             units = w.shape[-1]
@@ -273,7 +274,7 @@ def _expect(name: str, array: Array, shape: Shape) -> None:
 
 def _one_dtype(arrays: dict[str, Array]) -> None:
     (first, reference), *rest = arrays.items()
-    if np.dtype(reference.dtype).kind in "biu":
+    if np.dtype(reference.dtype).kind not in "fcO" and np.dtype(reference.dtype).name != "bfloat16":
         raise ValueError(f"{first}: found dtype {reference.dtype}, expected a floating-point, complex or object dtype")
     for name, array in rest:
         if array.dtype != reference.dtype:
@@ -283,10 +284,13 @@ def _one_dtype(arrays: dict[str, Array]) -> None:
 def _learning_rate(eta: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind in "cO":  # exact and symbolic numbers keep η as it was given
         return eta
+    if not isinstance(eta, int | float | np.number):
+        raise ValueError(f"eta: found {eta!r}, expected a number")
     try:
-        held = float(dtype.type(eta))
-    except (TypeError, ValueError):
-        raise ValueError(f"eta: found {eta!r}, expected a number") from None
+        with np.errstate(over="ignore"):
+            held = float(dtype.type(eta))
+    except OverflowError:
+        held = float("inf")
     if not np.isfinite(held):
         raise ValueError(f"eta: found {eta!r}, expected a finite number in {dtype}")
     return held

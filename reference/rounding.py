@@ -118,8 +118,12 @@ class Arithmetic:
         exponent = np.where(mantissa == 0, emin, np.maximum(exponent - 1, emin))
         return np.ldexp(1.0, exponent - precision + 1)
 
-    def exact(self, array: Array) -> Rounded:
-        """An array that the framework holds, as operand: no error, except that a flushing one may read 0 for it."""
+    def exact(self, array: Array, product_inputs: int = 0) -> Rounded:
+        """An array that the framework holds, as operand: no error, except that a flushing one may read 0 for it.
+
+        ``product_inputs``: how often matrix products round this operand, or one that it is multiplied with, where the
+        formula is written without ``@`` (see `reference.formulas.Operand`).
+        """
         value = np.asarray(array, dtype=self.working)
         error: Floats = 0.0
         if self.flushes:
@@ -127,7 +131,7 @@ class Arithmetic:
             error = np.where(size < self.least_normal, size, 0.0)
             if not error.any():
                 error = 0.0
-        return Rounded(self, value, error)
+        return _product_input(Rounded(self, value, error), product_inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +296,7 @@ class Sum(Rounded):
     total: Floats  # Σ|term|
     size: int  # additions that made `total`
     unit: float  # u of the format that accumulates
-    stored: int = 0  # roundings from that format to the storage format
+    stored: bool = False  # the sum is rounded once more, from that format to the storage format
 
     @cached_property
     def error(self) -> Floats:
@@ -301,21 +305,24 @@ class Sum(Rounded):
         operations = 2 if arithmetic.flushes else 1  # a gradual addition is exact where it underflows
         underflow = n * (1 + n * self.unit) * (operations * _lost_by_underflow(arithmetic) + _SLACK)
         error = self.inherited + n * (self.unit + arithmetic.own_unit) * self.total + underflow
-        for _ in range(self.stored):
+        if self.stored:
             error = error + arithmetic.unit * (_size(self.value) + error) + _lost_by_underflow(arithmetic)
         return _up(np.where(n * self.unit > 1, np.inf, error), self.size)
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias."""
+        early: Floats = 0.0  # the bias may join the sum before it is stored, or after
+        if self.stored:
+            early = self.arithmetic.unit * self.magnitude + _lost_by_underflow(self.arithmetic)
         return Sum(
             arithmetic=self.arithmetic,
             value=self.value + term.value,
-            inherited=_up(self.inherited + term.error),
+            inherited=_up(self.inherited + term.error + early),
             terms=self.terms + (term.magnitude > 0),
             total=self.total + term.magnitude,
             size=self.size + 1,
             unit=self.unit,
-            stored=2 * self.stored,  # the bias may join before the sum is stored, or after
+            stored=self.stored,
         )
 
 
@@ -369,8 +376,9 @@ def _divide(a: Rounded, b: Rounded) -> Rounded:
 
 
 def _scaled(a: Rounded, power_of_two: float) -> Rounded:
-    """Multiplication by a power of two: exact, but for underflow."""
-    underflow = (_lost_by_underflow(a.arithmetic) + _SLACK) * (a.magnitude > 0)
+    """Multiplication by a power of two: exact, but for underflow, of each term where a sum is scaled before it is added."""
+    scaled = a.terms + 1 if isinstance(a, Sum) else 1
+    underflow = scaled * (_lost_by_underflow(a.arithmetic) + _SLACK) * (a.magnitude > 0)
     return Rounded(a.arithmetic, a.value * power_of_two, _up(a.error * abs(power_of_two) + underflow))
 
 
@@ -395,15 +403,17 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
         total=a.magnitude @ b.magnitude,
         size=n,
         unit=_unit(arithmetic.accumulate or arithmetic.dtype),
-        stored=int(arithmetic.accumulate not in (None, arithmetic.dtype)),
+        stored=arithmetic.accumulate not in (None, arithmetic.dtype),
     )
 
 
-def _product_input(a: Rounded) -> Rounded:
-    if not a.arithmetic.product_unit:
+def _product_input(a: Rounded, roundings: int = 1) -> Rounded:
+    """The number as matrix products read it, rounded to their input format; each of several roundings is relative."""
+    if not (a.arithmetic.product_unit and roundings):
         return a
     size = np.maximum(a.magnitude, a.arithmetic.least_normal) * (a.magnitude > 0)
-    return Rounded(a.arithmetic, a.value, _up(a.error + a.arithmetic.product_unit * size))
+    relative = (1 + a.arithmetic.product_unit) ** roundings - 1
+    return Rounded(a.arithmetic, a.value, _up(a.error + relative * size))
 
 
 _RULES: dict[np.ufunc, Callable[..., Rounded]] = {
@@ -433,10 +443,13 @@ def _unit(dtype: str) -> float:
 
 
 def _lost_by_underflow(arithmetic: Arithmetic) -> float:
-    """η: half the least subnormal (for float64 the whole: its half is no float64), or λ if results are flushed."""
+    """η: half the least subnormal (for float64 the whole: its half is no float64), or λ if results are flushed.
+
+    A product whose result is an input of a matrix product also loses what rounding to that format takes from it.
+    """
     if arithmetic.flushes:
         return arithmetic.least_normal
-    return max(arithmetic.least_subnormal / 2, 2.0**-1074)
+    return max(arithmetic.least_subnormal / 2, 2.0**-1074) + arithmetic.product_unit * arithmetic.least_normal
 
 
 def _up(bound: Floats, operations: int = 0) -> Floats:

@@ -91,11 +91,11 @@ REFUSED = [
         lambda: Trace(h=tuple(h.astype(np.float16) for h in TRACE.h)).validate(PROBLEM),
         "h[0]: found dtype float16, expected float32, the dtype of w[0]",
     ),
-    (lambda: update(NETWORK, Gradients(), 0.5), "dL_dw: found None, expected 2, one per layer"),
-    (lambda: update(NETWORK, Gradients(dL_dw=W), 0.5), "dL_db: found None, expected 2, one per layer"),
+    (lambda: update(NETWORK, Gradients(), 0.5), "dL_dw: found None, expected 2 arrays, one per layer"),
+    (lambda: update(NETWORK, Gradients(dL_dw=W), 0.5), "dL_db: found None, expected 2 arrays, one per layer"),
     (
         lambda: update(NETWORK, Gradients(dL_dw=W[:1], dL_db=B[:1]), 0.5),
-        "dL_dw: found 1 arrays, expected 2, one per layer",
+        "dL_dw: found 1, expected 2 arrays, one per layer",
     ),
 ]
 

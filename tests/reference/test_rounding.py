@@ -96,7 +96,7 @@ def lifted(problem: Problem, trace: Trace, operand: Operand, layer: int, arithme
     """An operand, as the framework holds it or as it evaluated it another time."""
     array = operand_array(problem, trace, operand, layer)
     if operand.evaluated_again is None:
-        return arithmetic.exact(array)
+        return arithmetic.exact(array, operand.product_inputs)
     formula, of = operand.evaluated_again
     return formula(lifted(problem, trace, of, layer, arithmetic)).observed(array)
 
