@@ -62,9 +62,7 @@ class PyTorch(Adapter):
             dh_da = [_grad(h_l, [da_l])[0] for h_l, da_l in zip(h, da, strict=True)]
             da_dw = [_grad(a_l, [w_l])[0] for a_l, w_l in zip(a, w, strict=True)]
             with torch.no_grad():
-                w_new, b_new = (
-                    _run(_update, mode)(p, g, problem.eta) for p, g in ((w, dL_dw), (b, dL_db))
-                )  # fmt: skip
+                stepped = _run(_update, mode)([*w, *b], [*dL_dw, *dL_db], problem.eta)
         return Trace(
             a=_numpy(a),
             h=_numpy(h),
@@ -75,8 +73,8 @@ class PyTorch(Adapter):
             da_dw=_numpy(da_dw),
             dL_dw=_numpy(dL_dw),
             dL_db=_numpy(dL_db),
-            w_new=_numpy(w_new),
-            b_new=_numpy(b_new),
+            w_new=_numpy(stepped[:depth]),
+            b_new=_numpy(stepped[depth:]),
         )
 
     def gradients(self, problem: Problem, mode: str) -> Gradients:

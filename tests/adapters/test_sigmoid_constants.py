@@ -59,10 +59,10 @@ def inputs(dtype: str) -> tuple[Array, Exact]:
     a = random.permutation(np.concatenate([size, -size, even]))
     a = np.clip(a, -np.finfo(dtype).max, np.finfo(dtype).max).astype(dtype)
     with ctx.workprec(192):
-        exact = sigmoid(balls(a))
+        exact = sigmoid(balls(np.maximum(a, -2000)))  # σ(−2000) is not normal, and no more than that is asked of it
         high = np.array([float(ball) for ball in exact])
         low = np.array([float(ball - nearest) for ball, nearest in zip(exact, high.tolist(), strict=True)])
-        assert all(ball.rel_accuracy_bits() > 128 for ball in exact[high > 0])
+        assert all(ball.rel_accuracy_bits() > 128 for ball in exact)
     return a, Exact(high, low)
 
 
@@ -93,14 +93,15 @@ def test_the_declared_error_of_the_sigmoid_holds_and_is_the_derived_one(name, mo
     arithmetic = adapter(name).arithmetic(mode, dtype)
     a, exact = inputs(dtype)
     measured = np.zeros(a.shape)
-    short = 0.0
+    short = []
     for index in calls(mode, dtype):
         found = errors(name, mode, arithmetic, a[index], Exact(exact.high[index], exact.low[index]))
         measured[index] = np.maximum(measured[index], found)
         if index.size < CHUNK:
-            short = max(short, float(np.max(found)))
+            short.append(np.max(found))
     worst = int(np.argmax(measured))
-    print(f"{measured[worst]:.3f} ULP at {a[worst]} = {float(a[worst]).hex()}; short arrays {short:.3f}")
+    print(f"{measured[worst]:.3f} ULP at {a[worst]} = {float(a[worst]).hex()}")
+    print(f"short arrays: {max(short):.3f} ULP" if short else "no short arrays")
     record_property("worst_ulp", measured[worst])
     record_property("worst_input", float(a[worst]).hex())
     assert 0.5 < measured[worst] <= arithmetic.sigmoid_ulp

@@ -145,6 +145,19 @@ def test_correct_trace_agrees_in_every_formula(net, dtype):
     assert tallies["5", depth - 1].entries == np.prod(problem.network.stack)
 
 
+def test_gradient_need_not_read_the_derivative_that_is_returned():
+    """A framework evaluates y(1 − y) again, and rounds it otherwise: here, as far apart as two roundings allow."""
+    problem = random_problem((2, 3, 2), stack=(400,), dtype="float32")
+    trace = full_trace(problem)
+    exact = [y.astype(np.float64) * (1 - y.astype(np.float64)) for y in trace.h]
+    largest = [(1 + 1.96 * 2.0**-24) * slope for slope in exact]
+    returned = tuple(np.nextafter(slope.astype(np.float32), np.float32(0)) for slope in largest)
+    assert failed(step(problem, replace(trace, dh_da=returned))) == set()
+    for gradient, *factors in zip(trace.dL_dw, trace.dL_dh, returned, trace.da_dw, strict=True):
+        dL_dh, dh_da, da_dw = (factor.astype(np.float64) for factor in factors)
+        assert np.max(np.abs(gradient / (dL_dh * dh_da * da_dw) - 1)) > 3 * 2.0**-24  # more than two products lose
+
+
 # --- one entry ---------------------------------------------------------------------------------------------------
 
 
