@@ -10,6 +10,7 @@ missing is not covered, which is not the same as agreeing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -197,17 +198,14 @@ def _judge(
     with np.errstate(all="ignore"):
         number = np.asarray(got, arithmetic.working)
         difference = np.abs(number - bound.value).astype(np.float64)
-        finite = np.isfinite(number)
-        vacuous = np.broadcast_to(finite & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
-        passed = finite & (difference <= bound.error)  # false for a NaN, and for an infinite number in any bound
-        fraction = np.where(passed & ((difference == 0) | vacuous), 0.0, difference / bound.error)
+        passed = np.isfinite(number) & (difference <= bound.error)  # false for a NaN, and for infinity in any bound
+        fraction = np.where(difference == 0, 0.0, difference / bound.error)
         distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic)
-        worst, ulp = float(np.max(fraction)), float(np.max(distance))
-    entries = int(number.size - np.count_nonzero(vacuous))
+        vacuous = np.broadcast_to(passed & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
+    entries, count = (int(number.size - np.count_nonzero(which)) for which in (vacuous, passed))
     if entries == 0:
         return Tally(not_covered=f"the rounding error of {name} has no finite bound")
-    count = int(np.size(got) - np.count_nonzero(passed))
-    worst, ulp = (float("inf") if np.isnan(x) else x for x in (worst, ulp))
+    worst, ulp = (math.inf if np.isnan(x) else x for x in (float(np.max(fraction)), float(np.max(distance))))
     if count == 0:
         return Tally(entries, 0, worst, ulp)
 

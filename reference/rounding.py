@@ -46,6 +46,9 @@ _NORMAL64 = 2.0**-1022
 _SLACK = 16 * 2.0**-1074
 """What underflow can take from a value and its bound while they are computed here: at most 16 operations of each."""
 
+_ROOM = 2.0**-32
+"""By this much reaches are kept smaller, and losses made larger again, lest the largest number times 1 + u overflow."""
+
 _OWN_SIGMOID = 4.0
 """Relative error of `reference.formulas.sigmoid`, in u, in the formats this module computes in: their exp stays below
 1 ULP, that is 2u (NumPy for float64, the C library for extended precision); 1 + e and the division add one u each."""
@@ -158,14 +161,19 @@ class Rounded(NDArrayOperatorsMixin):
         return _is_zero(self.error)
 
     @cached_property
+    def size(self) -> Floats:
+        """|value| in float64, in which all bounds are computed; `_up` covers that rounding too."""
+        return np.asarray(np.abs(self.value), np.float64)
+
+    @cached_property
     def magnitude(self) -> Floats:
         """The largest absolute value that the framework's result can have."""
-        return _size(self.value) if self.certain else _size(self.value) + self.error
+        return self.size if self.certain else self.size + self.error
 
     @cached_property
     def as_product(self) -> Product:
         """This number as a product of one factor."""
-        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude)).astype(self.arithmetic.working)
+        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude)) * (1 - _ROOM)
         return Product(self.arithmetic, self.value, self.error, roundings=0, reach=reach)
 
     @property
@@ -223,15 +231,15 @@ class Rounded(NDArrayOperatorsMixin):
         A term that is a product may be fused into the sum; its own rounding, counted here, covers that.
         """
         magnitude = np.broadcast_to(self.magnitude, self.shape)
-        size = int(np.prod([self.shape[i] for i in np.atleast_1d(axis)]))
-        inherited = 0.0 if self.certain else _up(np.broadcast_to(self.error, self.shape).sum(axis=axis), size)
+        count = int(np.prod([self.shape[i] for i in np.atleast_1d(axis)]))
+        inherited = 0.0 if self.certain else _up(np.broadcast_to(self.error, self.shape).sum(axis=axis), count)
         return Sum(
             arithmetic=self.arithmetic,
             value=np.asarray(self.value.sum(axis=axis)),
             inherited=inherited,
             terms=np.asarray(np.maximum(np.count_nonzero(magnitude, axis=axis) - 1.0, 0.0)),
             total=np.asarray(magnitude.sum(axis=axis)),
-            size=size,
+            additions=count,
             unit=self.arithmetic.unit,
         )
 
@@ -267,7 +275,7 @@ class Product(Rounded):
     """
 
     roundings: int  # r, the number of multiplications
-    reach: Floats  # Π max(1, |factor|), in the working format; 0 where a factor is exactly zero: nothing is lost then
+    reach: Floats  # Π max(1, |factor|) (1 − _ROOM); 0 where a factor is exactly zero, for then nothing is lost
 
     @property
     def as_product(self) -> Product:
@@ -280,8 +288,8 @@ class Product(Rounded):
         unit, own, r = self.arithmetic.unit, self.arithmetic.own_unit, self.roundings
         relative = float(np.expm1(r * np.log1p(unit / (1 + unit))) + np.expm1(r * np.log1p(own)))
         underflow = (1 + relative) * r * (_lost_by_underflow(self.arithmetic) + _SLACK)
-        lost = _size(underflow * self.reach)
-        return _up(self.inherited + relative * (_size(self.value) + self.inherited) + lost, 2 * r)
+        lost = underflow * (1 + 2 * (r + 1) * _ROOM) * self.reach
+        return _up(self.inherited + relative * (self.size + self.inherited) + lost, 2 * r)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +302,7 @@ class Sum(Rounded):
 
     terms: Floats  # n, per entry
     total: Floats  # Σ|term|
-    size: int  # additions that made `total`
+    additions: int  # that made `total`
     unit: float  # u of the format that accumulates
     stored: bool = False  # the sum is rounded once more, from that format to the storage format
 
@@ -306,8 +314,8 @@ class Sum(Rounded):
         underflow = n * (1 + n * self.unit) * (operations * _lost_by_underflow(arithmetic) + _SLACK)
         error = self.inherited + n * (self.unit + arithmetic.own_unit) * self.total + underflow
         if self.stored:
-            error = error + arithmetic.unit * (_size(self.value) + error) + _lost_by_underflow(arithmetic)
-        return _up(np.where(n * self.unit > 1, np.inf, error), self.size)
+            error = error + arithmetic.unit * (self.size + error) + _lost_by_underflow(arithmetic)
+        return _up(np.where(n * self.unit > 1, np.inf, error), self.additions)
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias."""
@@ -320,7 +328,7 @@ class Sum(Rounded):
             inherited=_up(self.inherited + term.error + early),
             terms=self.terms + (term.magnitude > 0),
             total=self.total + term.magnitude,
-            size=self.size + 1,
+            additions=self.additions + 1,
             unit=self.unit,
             stored=self.stored,
         )
@@ -359,7 +367,7 @@ def _multiply(a: Rounded, b: Rounded) -> Rounded:
     a, b = a.as_product, b.as_product
     inherited: Floats = 0.0
     if not (_is_zero(a.inherited) and _is_zero(b.inherited)):
-        inherited = _up(a.inherited * (_size(b.value) + b.inherited) + _size(a.value) * b.inherited)
+        inherited = _up(a.inherited * (b.size + b.inherited) + a.size * b.inherited)
     return Product(
         arithmetic=a.arithmetic,
         value=a.value * b.value,
@@ -392,7 +400,7 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
     inherited: Floats = 0.0
     if not (a.certain and b.certain):
         error_a, error_b = (np.broadcast_to(f.error, f.shape) for f in (a, b))
-        inherited = _up(error_a @ b.magnitude + _size(a.value) @ error_b, n)
+        inherited = _up(error_a @ b.magnitude + a.size @ error_b, n)
     dense = bool(a.magnitude.all() and b.magnitude.all())
     value = a.value @ b.value
     return Sum(
@@ -401,7 +409,7 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
         inherited=inherited,
         terms=np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float),
         total=a.magnitude @ b.magnitude,
-        size=n,
+        additions=n,
         unit=_unit(arithmetic.accumulate or arithmetic.dtype),
         stored=arithmetic.accumulate not in (None, arithmetic.dtype),
     )
