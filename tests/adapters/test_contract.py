@@ -364,9 +364,13 @@ def double_jax(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return doubled
 
-    grad, original = jax.grad, jax.value_and_grad
-    monkeypatch.setattr(jax, "grad", lambda *given, **how: lambda *arguments: twice(grad(*given, **how)(*arguments)))
+    def vjp(*given: Any, **how: Any) -> Any:
+        value, pullback, *aux = original_vjp(*given, **how)
+        return value, lambda cotangents: twice(pullback(cotangents)), *aux
+
+    original, original_vjp = jax.value_and_grad, jax.vjp
     monkeypatch.setattr(jax, "value_and_grad", value_and_grad)
+    monkeypatch.setattr(jax, "vjp", vjp)
 
 
 def double_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
