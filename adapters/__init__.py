@@ -25,7 +25,7 @@ REGISTRY: Mapping[str, Entry] = MappingProxyType(
     {
         "numpy": Entry("adapters.numpy_:NumPy", "numpy", ("eager",)),
         "pytorch": Entry("adapters.pytorch:PyTorch", "torch", ("eager", "compile")),
-        "jax": Entry("adapters.jax:JAX", "jax", ("eager", "jit")),
+        "jax": Entry("adapters.jax:JAX", "jax", ("jit", "eager")),
         "tensorflow": Entry("adapters.tensorflow:TensorFlow", "tensorflow", ("eager", "function", "xla")),
     }
 )

@@ -1,4 +1,4 @@
-"""JAX: reverse-mode ``jax.vjp`` and ``jax.grad``, op by op and compiled by XLA."""
+"""JAX: reverse-mode ``jax.vjp`` and ``jax.grad``, compiled by XLA and op by op."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JAX(Adapter):
     name = "jax"
     framework = "JAX"
     version = jax.__version__
-    modes = ("eager", "jit")
+    modes = ("jit", "eager")  # op by op, every operation is compiled for every shape: the slower way to many problems
 
     def __init__(self, device: str = "cpu") -> None:
         try:

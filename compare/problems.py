@@ -159,7 +159,7 @@ def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
 PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
         "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=True),
-        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, one_by_one=True),
+        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, every_mode=True, one_by_one=True),
         "all-different": Recipe("5-7-6-4-3, batch 3: no two widths alike", _all_different, every_mode=True),
         "wide": Recipe("64-128-10, batch 32", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
