@@ -166,9 +166,8 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
             console.print(f"… and more of {report.name}: results.json has every one.", highlight=False)
             return
         grid = Table.grid(padding=(0, 2))
-        where = (
-            "" if failure.stage in ("shape", "dtype") else f", network {failure.network}, entry {list(failure.entry)}"
-        )
+        where = "" if failure.stage in ("shape", "dtype") else f", network {failure.network}"
+        where += f", entry {list(failure.entry)}" if failure.entry else ""
         grid.add_row("where", _plain(f"{failure.array}{where}; {tally.failures:,} of {tally.entries:,} entries failed"))
         if failure.got and failure.expected and failure.allowed:
             for name, number in (("got", failure.got), ("expected", failure.expected), ("allowed ±", failure.allowed)):
