@@ -35,9 +35,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # an adapter called pkg:X: is no emoji
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 120))
+        console = Console(highlight=False, emoji=False, width=max(console.width, 120))
     parser = _options()
     options = parser.parse_args(arguments)
     if options.list:

@@ -61,10 +61,10 @@ def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None
     for report in outcome.adapters:
         for refused in report.not_offered:
             what = " ".join(filter(None, (report.name, refused["mode"], refused["dtype"])))
-            console.print(f"[yellow]not available[/]  {what}: {_plain(refused['reason'])}", highlight=False)
+            console.print(f"[yellow]not available[/]  {what}: {_plain(refused['reason'])}", soft_wrap=True)
         for reason in report.reasons:
-            console.print(f"[red]failed[/]  {report.name}: {_plain(reason)}", highlight=False)
-    console.print(_verdict(outcome), highlight=False)
+            console.print(f"[red]failed[/]  {report.name}: {_plain(reason)}", soft_wrap=True)
+    console.print(_verdict(outcome), soft_wrap=True)
 
 
 def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Table:
@@ -99,7 +99,7 @@ def _print_absences(report: AdapterReport, tallies: Mapping[Key, Tally], console
             missing.setdefault((key.mode, tally.not_covered), set()).add(key.formula)
     for (mode, reason), numbers in missing.items():
         formulas = ", ".join(formula.number for formula in LEDGER if formula.number in numbers)
-        console.print(f"[yellow]not covered[/]  {report.name} {mode}, {formulas}: {_plain(reason)}", highlight=False)
+        console.print(f"[yellow]not covered[/]  {report.name} {mode}, {formulas}: {_plain(reason)}", soft_wrap=True)
 
 
 def _truth(outcome: Outcome) -> Table:
@@ -163,7 +163,7 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
         seen.add(group)
         shown += 1
         if shown > MOST_MISMATCHES:
-            console.print(f"… and more of {report.name}: results.json has every one.", highlight=False)
+            console.print(f"… and more of {report.name}: results.json has every one.")
             return
         grid = Table.grid(padding=(0, 2))
         where = "" if failure.stage in ("shape", "dtype") else f", network {failure.network}"
@@ -183,7 +183,7 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
             f"formula {key.formula}, layer {key.layer}:  {_plain(texts[key.formula])}"
         )
         note = Text(f"{others} further formulas disagree here.") if others else Text()
-        console.print(Group(Text.from_markup(title), grid, note), highlight=False)
+        console.print(Group(Text.from_markup(title), grid, note))
 
 
 def _few(operands: Mapping[str, Number], most: int = 24) -> Iterable[tuple[str, Number]]:

@@ -191,6 +191,14 @@ def test_crash_is_not_agreement(capsys, tmp_path):
     assert verdict_in(tmp_path) == "incomplete"
 
 
+def test_name_of_an_adapter_is_printed_as_it_is(capsys, tmp_path):
+    # rich would take ":X:" for an emoji, and "[/]" for markup
+    small = ["--problems", "document", "--networks", "5", "--report", str(tmp_path)]
+    assert cli.main(["--adapter", "no_such_module:X", "--frameworks", "numpy", *small]) == 2
+    reason = "ImportError: adapter no_such_module:X: cannot import no_such_module: No module named 'no_such_module'"
+    assert f"failed  no_such_module:X: {reason}\n" in capsys.readouterr().out
+
+
 def test_mismatch_wins_over_a_crash(capsys, tmp_path):
     arguments = ["--frameworks", "--adapter", FAKES + "WrongValue", "--adapter", FAKES + "Crashes"]
     assert cli.main([*arguments, *SMALL, "--report", str(tmp_path)]) == 1
