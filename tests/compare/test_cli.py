@@ -118,7 +118,7 @@ def test_list_names_everything(capsys, monkeypatch):
     out = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "numpy eager numpy 1.2.3" in lines
-    assert "jax eager jit not available: jax is not installed" in lines
+    assert f"jax {' '.join(REGISTRY['jax'].modes)} not available: jax is not installed" in lines
     first_words = {line.partition(" ")[0] for line in lines}
     assert first_words >= {*REGISTRY, *PROBLEMS, *(formula.number for formula in LEDGER)}
     assert f"precisions {' '.join(DTYPES)}" in lines
