@@ -87,9 +87,7 @@ def test_report_that_cannot_be_written_is_refused(below, capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize(
-    "option", ["--modes", "--dtypes", "--problems", "--networks", "--report", "--framework x", "x"]
-)
+@pytest.mark.parametrize("option", ["--modes", "--dtypes", "--problems", "--networks", "--report", "--network 5", "x"])
 def test_option_that_is_not_understood_is_refused(option, capsys, tmp_path):
     report = [] if option == "--report" else ["--report", str(tmp_path)]
     sentence = sentence_on_refusal([*report, *option.split()], capsys)
