@@ -76,7 +76,7 @@ class Tally:
     worst_ulp : largest difference, in ULP: from the formula's value in the step check, from the exact derivative
         in the end-to-end check
     first_failure : the failure that comes first in the stack
-    not_covered : why nothing was compared; only without entries
+    not_covered : why nothing was compared, or not all: a formula may state two quantities of which one is missing
     """
 
     entries: int = 0
@@ -89,14 +89,13 @@ class Tally:
     def __add__(self, other: Tally) -> Tally:
         found = [f for f in (self.first_failure, other.first_failure) if f is not None]
         reasons = [r for r in (self.not_covered, other.not_covered) if r is not None]
-        entries = self.entries + other.entries
         return Tally(
-            entries=entries,
+            entries=self.entries + other.entries,
             failures=self.failures + other.failures,
             worst_bound_fraction=max(self.worst_bound_fraction, other.worst_bound_fraction),
             worst_ulp=max(self.worst_ulp, other.worst_ulp),
             first_failure=min(found, key=lambda failure: failure.order, default=None),
-            not_covered=min(reasons, default=None) if entries == 0 else None,
+            not_covered=min(reasons, default=None),
         )
 
 

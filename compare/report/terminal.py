@@ -133,7 +133,8 @@ def _summary(outcome: Outcome) -> Table:
     for adapter, mode, dtype in groups:
         own = _of(outcome.tallies, adapter=adapter, mode=mode, dtype=dtype)
         step = _of(own, check="step")
-        covered = {key.formula for key, tally in step.items() if tally.entries}
+        missing = {key.formula for key, tally in step.items() if tally.not_covered}
+        covered = {key.formula for key, tally in step.items() if tally.entries} - missing
         everything, failures = total(own), sum(tally.failures for tally in own.values())
         verdict = f"[red]{failures:,} mismatches[/]" if failures else "[green]agree[/]"
         if not everything.entries:
