@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -169,12 +168,3 @@ PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
         "published": Recipe("worked examples from the literature", _published),
     }
 )
-
-
-def describe(options: Mapping[str, Any]) -> dict[str, str]:
-    """Digest of every problem in a run, by "name dtype"."""
-    return {
-        f"{name} {dtype}": digest(build(name, dtype, options["networks"], options["seed"]))
-        for name in options["problems"]
-        for dtype in options["dtypes"]
-    }

@@ -162,8 +162,8 @@ class Rounded(NDArrayOperatorsMixin):
 
     @cached_property
     def size(self) -> Floats:
-        """|value| in float64, in which all bounds are computed; `_up` covers that rounding too."""
-        return np.asarray(np.abs(self.value), np.float64)
+        """|value| in float64."""
+        return _size(self.value)
 
     @cached_property
     def magnitude(self) -> Floats:
@@ -255,7 +255,7 @@ class Rounded(NDArrayOperatorsMixin):
             slope = _size(value * sigmoid(-self.value))
             with np.errstate(over="ignore", invalid="ignore"):  # whatever the error, σ moves by at most 1
                 # where the slope itself underflows: σ(a) σ(−a) < e^(−|a|), with the exponent rounded up
-                exponent = _up(self.error) - _size(self.value) * (1 - 2 * _U64) + 2.0**-40
+                exponent = _up(self.error) - self.size * (1 - 2 * _U64) + 2.0**-40
                 moved = np.where(slope < _NORMAL64, np.exp(exponent) + _SLACK, slope * np.expm1(self.error))
             spread = _up(np.minimum(moved, 1.0))
         size = _size(value)
