@@ -86,7 +86,7 @@ def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: Non
         while running:
             try:
                 worker, event = events.get(timeout=0.2)
-            except queue.Empty:
+            except queue.Empty:  # only now: a worker whose words still wait in the queue is not silent
                 for worker in running:
                     worker.stop_if_silent()
                 continue
