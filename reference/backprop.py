@@ -53,6 +53,43 @@ def backprop(problem: Problem) -> Trace:
     )
 
 
+def forward_mode(problem: Problem, h: tuple[Array, ...]) -> Trace:
+    """The derivatives of L with the chain rule (formulas 9, 15 and 22) multiplied from the inputs on, as forward-mode
+    autodiff does: for every number that L is derived by, a tangent of 0 and 1 is carried through all later layers.
+
+    ``h`` are the activations of ``problem``. The trace has the derivatives of L and what a step with them makes.
+    """
+    network, layers = problem.network, range(problem.network.depth)
+    inputs = (problem.x, *h[:-1])
+
+    def one_by_one(array: Array) -> Array:
+        """Beside two axes that number the tangents."""
+        return array[..., None, None, :, :]
+
+    def loss_along(layer: int, dh: Array) -> Array:
+        for later in layers[layer + 1 :]:
+            dh = one_by_one(f.activation_derivative(h[later])) * (dh @ one_by_one(network.w[later]))
+        return (one_by_one(f.output_error(h[-1], problem.t)) * dh).sum(axis=(-2, -1))
+
+    found: dict[str, list[Array]] = {"dL_dh": [], "dL_da": [], "dL_dw": [], "dL_db": []}
+    for layer in layers:
+        slope = one_by_one(f.activation_derivative(h[layer]))
+        entries = _moved_alone(h[layer])
+        found["dL_dh"].append(loss_along(layer, entries))
+        found["dL_da"].append(loss_along(layer, slope * entries))
+        found["dL_dw"].append(loss_along(layer, slope * (one_by_one(inputs[layer]) @ _moved_alone(network.w[layer]))))
+        found["dL_db"].append(loss_along(layer, slope * _moved_alone(network.b[layer])))
+    derivatives = {name: tuple(arrays) for name, arrays in found.items()}
+    stepped = update(network, Trace(**derivatives), problem.eta)
+    return Trace(**derivatives, w_new=stepped.w, b_new=stepped.b)
+
+
+def _moved_alone(array: Array) -> Array:
+    """For each entry of a network's array (n, m), the tangent that moves it and no other: (n, m, n, m)."""
+    rows, columns = (np.eye(n, dtype=array.dtype) for n in array.shape[-2:])
+    return rows[:, None, :, None] * columns[:, None, :]
+
+
 def update(network: Network, gradients: Gradients | Trace, eta: Array) -> Network:
     """Formula 8 for every weight and bias: the network after one step with learning rate η.
 

@@ -137,6 +137,26 @@ def bias_update(b: Array, delta: Array, eta: Array) -> Array:
     return update(b, bias_gradient(delta), eta)
 
 
+def activation_jacobian(y: Array) -> Array:
+    """Formulas 11 and 16, every pair of units: ∂yₖ/∂aⱼ = yⱼ(1 − yⱼ) where k = j, else 0. Shape (..., batch, m, m)."""
+    return activation_derivative(y)[..., None, :] * _same_unit(y)
+
+
+def weight_jacobian(x: Array, w: Array) -> Array:
+    """Formulas 12 and 17, every unit and weight: ∂aₖ/∂wᵢⱼ = xᵢ where k = j, else 0. Shape (..., batch, m, n, m)."""
+    return x[..., None, :, None] * _same_unit(w)[:, None, :]
+
+
+def input_jacobian(x: Array, w: Array) -> Array:
+    """A factor of formula 18, ∂aₖ/∂xᵢ = wᵢₖ, the same for every row of x. Shape (..., batch, m, n)."""
+    return w.mT[..., None, :, :].repeat(x.shape[-2], axis=-3)
+
+
+def _same_unit(array: Array) -> Array:
+    """1 where two units of the layer are the same, else 0: (m, m)."""
+    return np.eye(array.shape[-1], dtype=array.dtype)
+
+
 # --- the ledger -------------------------------------------------------------------------------------------------
 
 Layers = Literal["hidden", "last hidden", "output", "every"]
@@ -194,13 +214,16 @@ class Statement:
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula of the document: its number, section, form in LaTeX and in plain characters, and what it states."""
+    """A formula of the document: its number, section, form in LaTeX and in plain characters, and what it states of
+    the quantities of a `Trace`, and of `Jacobians`.
+    """
 
     number: str
     section: int | None  # None: implied, not printed
     latex: str
     text: str
     statements: tuple[Statement, ...]
+    jacobians: tuple[Statement, ...] = ()
 
 
 _x, _w, _b = Operand("h", "bi", layer=-1), Operand("w", "ij"), Operand("b", "0j")
@@ -210,6 +233,7 @@ _delta, _eta = Operand("dL_da", "bj"), Operand("eta", "")
 _y_out, _t_out, _u = Operand("h", "bk", layer=1), Operand("t", "bk"), Operand("w", "jk", layer=1)
 _u1 = Operand("w", "0k", layer=1, product_inputs=2)
 _x_summed = Operand("h", "bi", layer=-1, product_inputs=1)
+_w_summed = Operand("w", "ij", product_inputs=1)
 _delta_next = Operand("dL_da", "bk", layer=1)
 _three_factors = (
     Operand("dL_dh", "bj"),
@@ -266,10 +290,12 @@ LEDGER: tuple[Formula, ...] = (
         r"\frac{\partial y_j}{\partial a_j^{(2)}} = \sigma(a_j^{(2)})(1 - \sigma(a_j^{(2)})) = y_j(1 - y_j)",
         "∂yⱼ/∂aⱼ⁽²⁾ = yⱼ(1 − yⱼ)",
         (Statement("dh_da", "bj", "output", activation_derivative, (_y,)),),
+        (Statement("dh_da", "bkj", "output", activation_jacobian, (_y,)),),
     ),
     Formula(
         "12", 4, r"\frac{\partial a_j^{(2)}}{\partial u_{ij}} = h_i", "∂aⱼ⁽²⁾/∂uᵢⱼ = hᵢ",
         (Statement("da_dw", "ij", "output", linear_derivative, (_x_summed, _w)),),
+        (Statement("da_dw", "bkij", "output", weight_jacobian, (_x_summed, _w)),),
     ),
     Formula(
         "13", 4, r"\frac{\partial L}{\partial u_{ij}} = (y_j - t_j)\, y_j (1 - y_j)\, h_i = \delta_j h_i",
@@ -295,16 +321,19 @@ LEDGER: tuple[Formula, ...] = (
         r"\frac{\partial h_j}{\partial a_j^{(1)}} = \sigma(a_j^{(1)})(1 - \sigma(a_j^{(1)})) = h_j(1 - h_j)",
         "∂hⱼ/∂aⱼ⁽¹⁾ = hⱼ(1 − hⱼ)",
         (Statement("dh_da", "bj", "hidden", activation_derivative, (_y,)),),
+        (Statement("dh_da", "bkj", "hidden", activation_jacobian, (_y,)),),
     ),
     Formula(
         "17", 5, r"\frac{\partial a_j^{(1)}}{\partial w_{ij}} = x_i", "∂aⱼ⁽¹⁾/∂wᵢⱼ = xᵢ",
         (Statement("da_dw", "ij", "hidden", linear_derivative, (_x_summed, _w)),),
+        (Statement("da_dw", "bkij", "hidden", weight_jacobian, (_x_summed, _w)),),
     ),
     Formula(
         "18", 5,
         r"\frac{\partial L}{\partial h_1} = (y_1 - t_1)\, y_1 (1 - y_1)\, u_{11} + (y_2 - t_2)\, y_2 (1 - y_2)\, u_{12}",
         "∂L/∂h₁ = Σₖ (yₖ−tₖ) yₖ(1−yₖ) u₁ₖ",
         (Statement("dL_dh", "b0", "hidden", dL_dh1, (_y_out, _t_out, _u1), widths=(2, 3, 2)),),
+        (Statement("da_dx", "bji", "every", input_jacobian, (_x, _w_summed)),),
     ),
     Formula(
         "19", 5,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -215,6 +216,38 @@ class Gradients:
         _normalise_quantities(self)
 
 
+@dataclass(frozen=True)
+class Jacobians:
+    """The derivatives of one step of a layer, every output by every input, row by row. A tuple each, one per layer.
+
+    Attributes
+    ----------
+    h : the activations they belong to, (..., batch, n_{l+1})
+    dh_da : [k, j] is ∂hₖ/∂aⱼ, (..., batch, n_{l+1}, n_{l+1})
+    da_dw : [k, i, j] is ∂aₖ/∂wᵢⱼ, (..., batch, n_{l+1}, n_l, n_{l+1})
+    da_dx : [k, i] is ∂aₖ/∂xᵢ, x the layer's input: x, or h of the layer below, (..., batch, n_{l+1}, n_l)
+    """
+
+    h: tuple[Array, ...] | None = None
+    dh_da: tuple[Array, ...] | None = None
+    da_dw: tuple[Array, ...] | None = None
+    da_dx: tuple[Array, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _normalise_quantities(self)
+
+
+def jacobian_shapes(problem: Problem) -> dict[str, tuple[Shape, ...]]:
+    """The shape of every array of `Jacobians`, one per layer."""
+    rows, layers = (*problem.network.stack, problem.batch), list(pairwise(problem.network.widths))
+    return {
+        "h": tuple((*rows, m) for _, m in layers),
+        "dh_da": tuple((*rows, m, m) for _, m in layers),
+        "da_dw": tuple((*rows, m, n, m) for n, m in layers),
+        "da_dx": tuple((*rows, m, n) for n, m in layers),
+    }
+
+
 def quantity_shapes(problem: Problem) -> dict[str, tuple[Shape, ...]]:
     """The shape of every quantity of a trace, one per layer: the one place that says what fits a problem."""
     network, stack = problem.network, problem.network.stack
@@ -234,7 +267,7 @@ def single(problem: Problem, index: int) -> Problem:
     return problem.at(np.unravel_index(index, problem.network.stack) if problem.network.stack else ())
 
 
-def _normalise_quantities(quantities: Trace | Gradients) -> None:
+def _normalise_quantities(quantities: Trace | Gradients | Jacobians) -> None:
     kind = type(quantities).__name__
     depths = {}
     for field in fields(quantities):

@@ -41,6 +41,9 @@ FORMATS: dict[str, tuple[int, int]] = {
 Floats: TypeAlias = Any
 """A floating-point array, or a Python float that stands for a constant one."""
 
+Ways: TypeAlias = tuple[tuple[float, float], ...]
+"""How a sum may be computed: the unit roundoff that accumulates, and that of one rounding to storage, 0 if none."""
+
 _U64 = 2.0**-53
 _NORMAL64 = 2.0**-1022
 _SLACK = 16 * 2.0**-1074
@@ -66,6 +69,13 @@ class Arithmetic:
     product_unit : unit roundoff to which matrix products round their inputs (TF32: 2⁻¹⁰ if the low bits are
         dropped); 0 where they read them whole
     accumulate : format in which matrix products accumulate before one rounding to ``dtype``; None: ``dtype`` itself
+    truncates : that one rounding cuts low bits off
+    sums : format in which all other sums accumulate; None: some in ``dtype``, some as matrix products do
+    excess : compiled code may go on with a result before that is rounded to ``dtype`` ("excess precision")
+    complement : 1 − σ(a) is evaluated as σ(−a), in the derivative of the sigmoid
+    recomputes : the backward pass does not read a layer's activation, but evaluates it again from the layer's input
+    forward : derivatives are carried forward, from the inputs to the loss: none is read by another
+    learning_rate : format that holds η; None: ``dtype``
 
     Raises
     ------
@@ -78,9 +88,16 @@ class Arithmetic:
     flushes: bool = False
     product_unit: float = 0.0
     accumulate: str | None = None
+    truncates: bool = False
+    sums: str | None = None
+    excess: bool = False
+    complement: bool = False
+    recomputes: bool = False
+    forward: bool = False
+    learning_rate: str | None = None
 
     def __post_init__(self) -> None:
-        for name in filter(None, (self.dtype, self.accumulate)):
+        for name in filter(None, (self.dtype, self.accumulate, self.sums, self.learning_rate)):
             if name not in FORMATS:
                 raise ValueError(f"arithmetic: found format {name!r}, expected one of {', '.join(FORMATS)}")
         for name in ("sigmoid_ulp", "product_unit"):
@@ -110,6 +127,19 @@ class Arithmetic:
         return np.longdouble if self.dtype == "float64" else np.float64
 
     @property
+    def product_ways(self) -> Ways:
+        """How matrix products add up."""
+        storing = 2 * self.unit if self.truncates else self.unit
+        return (_way(self.accumulate or self.dtype, self.dtype, storing),)
+
+    @property
+    def sum_ways(self) -> Ways:
+        """How sums add up that a formula writes out: as matrix products, which some are in a framework, or by themselves."""
+        formats = (self.sums,) if self.sums else (self.dtype, self.accumulate or self.dtype)
+        alone = (_way(accumulate, self.dtype, self.unit) for accumulate in formats)
+        return tuple(dict.fromkeys((*self.product_ways, *alone)))
+
+    @property
     def own_unit(self) -> float:
         """Unit roundoff of `working`."""
         return float(np.finfo(self.working).eps) / 2
@@ -122,7 +152,7 @@ class Arithmetic:
         return np.ldexp(1.0, exponent - precision + 1)
 
     def exact(self, array: Array, product_inputs: int = 0) -> Rounded:
-        """An array that the framework holds, as operand: no error, except that a flushing one may read 0 for it.
+        """An array that the framework was given, as operand: no error, except that a flushing one may read 0 for it.
 
         ``product_inputs``: how often matrix products round this operand, or one that it is multiplied with, where the
         formula is written without ``@`` (see `reference.formulas.Operand`).
@@ -135,6 +165,18 @@ class Arithmetic:
             if not error.any():
                 error = 0.0
         return _product_input(Rounded(self, value, error), product_inputs)
+
+    def computed(self, array: Array, product_inputs: int = 0) -> Rounded:
+        """An array that the framework computed, as operand: as it stored it or, in excess precision, before that."""
+        stored = self.exact(array)
+        if self.excess:
+            error = _up(stored.error + self.unit * stored.size + _lost_by_underflow(self))
+            stored = Rounded(self, stored.value, error)
+        return _product_input(stored, product_inputs)
+
+    def held(self, eta: float) -> float:
+        """η, as the framework holds it."""
+        return float(np.asarray(eta, self.learning_rate)) if self.learning_rate else float(eta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +241,15 @@ class Rounded(NDArrayOperatorsMixin):
             self, value=np.asarray(value, self.arithmetic.working), inherited=_up(self.inherited + self.error)
         )
 
+    def about(self, same: Rounded) -> Rounded:
+        """This enclosure about the value of ``same``, another expression of the same number.
+
+        Both values lie within their own computation's rounding of the exact one. That is at most its share of each
+        error, for wherever the framework rounds by u, this computation rounds by its unit (BOUNDS.md, 8).
+        """
+        own = self.arithmetic.own_unit / self.arithmetic.unit
+        return Rounded(self.arithmetic, same.value, _up(self.error + own * same.error))
+
     # Operators and array methods
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -221,6 +272,8 @@ class Rounded(NDArrayOperatorsMixin):
 
     def _each(self, function: Callable[[Array], Array]) -> Rounded:
         def moved(value: Any) -> Any:
+            if isinstance(value, Rounded):
+                return value._each(function)
             return function(np.broadcast_to(value, self.shape)) if isinstance(value, np.ndarray) else value
 
         return type(self)(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
@@ -240,7 +293,7 @@ class Rounded(NDArrayOperatorsMixin):
             terms=np.asarray(np.maximum(np.count_nonzero(magnitude, axis=axis) - 1.0, 0.0)),
             total=np.asarray(magnitude.sum(axis=axis)),
             additions=count,
-            unit=self.arithmetic.unit,
+            ways=self.arithmetic.sum_ways,
         )
 
     def sigmoid(self) -> Rounded:
@@ -249,6 +302,16 @@ class Rounded(NDArrayOperatorsMixin):
         |σ(a + d) − σ(a)| ≤ σ(a) σ(−a) (e^|d| − 1), because |(ln σ′)′| ≤ 1; and 1 / (1 + e⁻ᵃ) is zero once e⁻ᵃ
         overflows, where σ is subnormal. BOUNDS.md, 4.
         """
+        return self._activation().paired_with(self)
+
+    def paired_with(self, a: Rounded) -> Rounded:
+        """This number as σ(a): it brings σ(−a), if the arithmetic's 1 − σ(a) is that."""
+        if not self.arithmetic.complement:
+            return self
+        negative = Rounded(a.arithmetic, -a.value, a.error)
+        return Activation(self.arithmetic, self.value, self.error, negative._activation())
+
+    def _activation(self) -> Rounded:
         arithmetic, value = self.arithmetic, sigmoid(self.value)
         spread: Floats = 0.0
         if not self.certain:
@@ -264,6 +327,13 @@ class Rounded(NDArrayOperatorsMixin):
         error = spread + own + arithmetic.sigmoid_ulp * arithmetic.ulp(largest)
         lost = size - spread - own < arithmetic.least_normal
         return Rounded(arithmetic, value, _up(np.where(lost, np.maximum(error, largest), error)))
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Rounded):
+    """σ(a) with its complement σ(−a), of which the framework's arithmetic makes use."""
+
+    complement: Rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,32 +366,34 @@ class Product(Rounded):
 class Sum(Rounded):
     """An open sum: further terms may join it, and all are added in any order, fused or not.
 
-    With n terms, products or stored numbers and none of them zero, the error is at most n u Σ|term| (BOUNDS.md, 1;
-    valid for n u ≤ 1: beyond, the bound is infinite).
+    Where n roundings add up, products or stored numbers that are not zero, the error is at most n u Σ|term| (BOUNDS.md, 1;
+    valid for n u ≤ 1: beyond, the bound is infinite). A sum in a wider format is rounded once more, to be stored.
     """
 
     terms: Floats  # n, per entry
     total: Floats  # Σ|term|
     additions: int  # that made `total`
-    unit: float  # u of the format that accumulates
-    stored: bool = False  # the sum is rounded once more, from that format to the storage format
+    ways: Ways
 
     @cached_property
     def error(self) -> Floats:
-        """Propagated errors, n roundings, n underflows, and the roundings to storage."""
+        """Propagated errors, n roundings, n underflows, and the rounding to storage: the worst of all ways."""
         arithmetic, n = self.arithmetic, self.terms
         operations = 2 if arithmetic.flushes else 1  # a gradual addition is exact where it underflows
-        underflow = n * (1 + n * self.unit) * (operations * _lost_by_underflow(arithmetic) + _SLACK)
-        error = self.inherited + n * (self.unit + arithmetic.own_unit) * self.total + underflow
-        if self.stored:
-            error = error + arithmetic.unit * (self.size + error) + _lost_by_underflow(arithmetic)
-        return _up(np.where(n * self.unit > 1, np.inf, error), self.additions)
+        lost = _lost_by_underflow(arithmetic)
+        worst: Floats = 0.0
+        for unit, storing in self.ways:
+            underflow = n * (1 + n * unit) * (operations * lost + _SLACK)
+            error = self.inherited + n * (unit + arithmetic.own_unit) * self.total + underflow
+            if storing:  # a single number is stored already
+                error = error + (storing * (self.size + error) + lost) * (n > 0)
+            worst = np.maximum(worst, np.where(n * unit > 1, np.inf, error))
+        return _up(worst, self.additions)
 
     def plus(self, term: Rounded) -> Sum:
-        """The sum with one more stored term, such as a bias."""
-        early: Floats = 0.0  # the bias may join the sum before it is stored, or after
-        if self.stored:
-            early = self.arithmetic.unit * self.magnitude + _lost_by_underflow(self.arithmetic)
+        """The sum with one more stored term, such as a bias, which may join it before it is stored, or after."""
+        storing = max(storing for _, storing in self.ways)
+        early: Floats = storing * self.magnitude + _lost_by_underflow(self.arithmetic) if storing else 0.0
         return Sum(
             arithmetic=self.arithmetic,
             value=self.value + term.value,
@@ -329,8 +401,7 @@ class Sum(Rounded):
             terms=self.terms + (term.magnitude > 0),
             total=self.total + term.magnitude,
             additions=self.additions + 1,
-            unit=self.unit,
-            stored=self.stored,
+            ways=self.ways,
         )
 
 
@@ -343,6 +414,8 @@ def _add(a: Rounded, b: Rounded) -> Rounded:
 
 
 def _subtract(a: Rounded, b: Rounded) -> Rounded:
+    if isinstance(b, Activation) and a.certain and a.shape == () and a.value == 1:
+        return b.complement
     return _added(a.value - b.value, a, b)
 
 
@@ -364,6 +437,8 @@ def _multiply(a: Rounded, b: Rounded) -> Rounded:
     for constant, other in ((a, b), (b, a)):
         if _is_power_of_two(constant):
             return _scaled(other, float(constant.value))
+        if _selects(constant):
+            return _selected(other, constant.value)
     a, b = a.as_product, b.as_product
     inherited: Floats = 0.0
     if not (_is_zero(a.inherited) and _is_zero(b.inherited)):
@@ -393,25 +468,26 @@ def _scaled(a: Rounded, power_of_two: float) -> Rounded:
 def _matmul(a: Rounded, b: Rounded) -> Rounded:
     """Σ aᵢ bᵢ in any order, in the format that accumulates, with inputs rounded first where the arithmetic says so.
 
-    BOUNDS.md, 1 and 2. Terms with a factor that is exactly zero do not count: adding zero is exact.
+    BOUNDS.md, 1 and 2. Terms with a factor that is exactly zero do not count: adding zero is exact; and where all of one
+    side are 0 or 1, the products are exact too.
     """
     arithmetic, n = a.arithmetic, a.shape[-1]
+    exact_products = _selects(a) or _selects(b)
     a, b = _product_input(a), _product_input(b)
     inherited: Floats = 0.0
     if not (a.certain and b.certain):
         error_a, error_b = (np.broadcast_to(f.error, f.shape) for f in (a, b))
         inherited = _up(error_a @ b.magnitude + a.size @ error_b, n)
     dense = bool(a.magnitude.all() and b.magnitude.all())
-    value = a.value @ b.value
+    terms = np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float)
     return Sum(
         arithmetic=arithmetic,
-        value=value,
+        value=a.value @ b.value,
         inherited=inherited,
-        terms=np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float),
+        terms=np.maximum(terms - 1, 0) if exact_products else terms,
         total=a.magnitude @ b.magnitude,
         additions=n,
-        unit=_unit(arithmetic.accumulate or arithmetic.dtype),
-        stored=arithmetic.accumulate not in (None, arithmetic.dtype),
+        ways=arithmetic.product_ways,
     )
 
 
@@ -437,6 +513,24 @@ def _is_power_of_two(number: Rounded) -> bool:
     return number.shape == () and number.certain and abs(float(np.frexp(number.value)[0])) == 0.5
 
 
+def _selects(number: Rounded) -> bool:
+    """Whether the entries of an array are all 0 or 1."""
+    value = number.value
+    first = np.ndim(value) > 0 and np.size(value) > 0 and value.flat[0] in (0, 1)
+    return first and number.certain and bool(np.all((value == 0) | (value == 1)))
+
+
+def _selected(a: Rounded, which: Array) -> Rounded:
+    """Multiplication by an array of 0 and 1: exact, in any order."""
+    shape = np.broadcast_shapes(a.shape, which.shape)
+
+    def select(array: Floats) -> Floats:
+        return np.where(which, array, 0) if isinstance(array, np.ndarray) else array
+
+    open_or_closed = a if isinstance(a, Product) else a.closed()
+    return open_or_closed._each(lambda array: select(np.broadcast_to(array, shape)))
+
+
 def _size(value: Floats) -> Floats:
     """|value| as float64, in which all bounds are computed; `_up` covers that rounding too."""
     return np.asarray(np.abs(value), np.float64)
@@ -448,6 +542,10 @@ def _is_zero(error: Floats) -> bool:
 
 def _unit(dtype: str) -> float:
     return float(2.0 ** -FORMATS[dtype][0])
+
+
+def _way(accumulate: str, dtype: str, storing: float) -> tuple[float, float]:
+    return _unit(accumulate), 0.0 if accumulate == dtype else storing
 
 
 def _lost_by_underflow(arithmetic: Arithmetic) -> float:

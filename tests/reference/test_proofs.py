@@ -6,7 +6,7 @@ sides of a statement are then polynomials in σ(…) and the symbols, and expand
 
 from dataclasses import fields
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import pytest
 import sympy
 
 from reference import Network, Problem, Trace, backprop
+from reference.backprop import forward_mode
 from reference.formulas import LEDGER, Formula, activation_derivative, hidden_error, sigmoid, sigmoid_derivative
+from reference.network import jacobian_shapes
 from tests.reference.networks import operand_array
 
 NETS = [((2, 3, 2), 1), ((2, 3, 2), 2), ((2, 2, 3, 2), 2), ((2, 2, 2), 1)]  # widths, rows
@@ -129,6 +131,47 @@ def test_backprop_gives_every_quantity_as_differentiation_does(widths: tuple[int
     assert equal(trace.loss, expected.loss)
     for name in (field.name for field in fields(Trace) if field.name != "loss"):
         assert all(map(equal, getattr(trace, name), getattr(expected, name))), name
+
+
+@pytest.mark.parametrize(("widths", "batch"), NETS)
+def test_forward_mode_gives_what_differentiation_does(widths: tuple[int, ...], batch: int) -> None:
+    problem, trace, expected = prove(widths, batch)
+    found = forward_mode(problem, trace.h)
+    for name in ("dL_dh", "dL_da", "dL_dw", "dL_db", "w_new", "b_new"):
+        assert all(map(equal, getattr(found, name), getattr(expected, name))), name
+
+
+def jacobians(problem: Problem, trace: Trace) -> dict[str, Any]:
+    """Every output of a step by every input, from the definition: the step in loops, of symbols, and `sympy.diff`."""
+    w, b, batch = problem.network.w, problem.network.b, problem.batch
+    found: dict[str, Any] = {name: [np.empty(shape, object) for shape in shapes]
+                             for name, shapes in jacobian_shapes(problem).items()}  # fmt: skip
+    for layer, (n, m) in enumerate(pairwise(problem.network.widths)):
+        x, a = symbols("x", batch, n), symbols("a", batch, m)
+        values = dict(zip(x.flat, (trace.h[layer - 1] if layer else problem.x).flat, strict=True))  # type: ignore[index]
+        values |= dict(zip(a.flat, trace.a[layer].flat, strict=True))  # type: ignore[index]
+        for row, k in np.ndindex(batch, m):
+            step = sum(x[row, i] * w[layer][i, k] for i in range(n)) + b[layer][0, k]
+            for j in range(m):
+                found["dh_da"][layer][row, k, j] = Sigma(a[row, k]).diff(a[row, j]).xreplace(values)
+            for i in range(n):
+                found["da_dx"][layer][row, k, i] = step.diff(x[row, i]).xreplace(values)
+                for j in range(m):
+                    found["da_dw"][layer][row, k, i, j] = step.diff(w[layer][i, j]).xreplace(values)
+    return found
+
+
+@pytest.mark.parametrize(("widths", "batch"), NETS)
+def test_each_jacobian_of_the_ledger_is_the_derivative(widths: tuple[int, ...], batch: int) -> None:
+    problem, trace, _ = prove(widths, batch)
+    expected = jacobians(problem, trace)
+    seen = set()
+    for statement in (statement for formula in LEDGER for statement in formula.jacobians):
+        for layer in statement.layers_of(widths):
+            operands = [operand_array(problem, trace, operand, layer) for operand in statement.operands]
+            assert equal(statement.evaluate(*operands), expected[statement.quantity][layer]), statement.quantity
+            seen.add((statement.quantity, layer))
+    assert len(seen) == 3 * (len(widths) - 1)
 
 
 def test_formulas_6_and_7_hold_for_the_real_sigmoid(monkeypatch: pytest.MonkeyPatch) -> None:

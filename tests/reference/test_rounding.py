@@ -19,10 +19,12 @@ import pytest
 from flint import arb, ctx
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from ml_dtypes import bfloat16
 
 from reference import Problem, Trace, backprop
+from reference.backprop import forward_mode
 from reference.exact import exact_trace
-from reference.formulas import LEDGER, Operand, Statement, activation_derivative, sigmoid
+from reference.formulas import LEDGER, Operand, Statement, activation_derivative, sigmoid, weight_gradient
 from reference.network import Array
 from reference.rounding import FORMATS, Arithmetic, Rounded
 from tests.reference.networks import full_trace, operand_array, random_problem
@@ -381,10 +383,87 @@ def test_accumulating_in_float32_is_worth_the_roundings_it_saves() -> None:
     # 64 terms: 64 roundings of float16, or one of float16 and 64 of float32, 2⁻¹³ of the former each.
     errors = []
     for arithmetic in (Arithmetic("float16", sigmoid_ulp=4), NUMPY["float16"]):
-        ones = arithmetic.exact(np.ones((1, 64)))
-        errors.append((ones @ ones.mT).error.item())
-    assert errors[0] >= 64 * 64 * 2.0**-11
-    assert errors[1] <= 64 * 2.0**-11 * (1 + 65 * 2.0**-13)
+        twos = arithmetic.exact(np.full((1, 64), 2.0))
+        errors.append((twos @ twos.mT).error.item())
+    assert errors[0] >= 64 * 256 * 2.0**-11
+    assert errors[1] <= 256 * 2.0**-11 * (1 + 65 * 2.0**-13)
+
+
+SHORT = st.floats(-100, 100, width=16)
+EITHER = NUMPY["float16"]  # its other sums: some in float16, some in float32
+
+
+@settings(deadline=None, max_examples=200)
+@given(terms=st.lists(SHORT, min_size=1, max_size=12), random=st.randoms(use_true_random=False))
+def test_other_sums_accumulate_in_either_format(terms, random) -> None:
+    exact = [Fraction(term) for term in map(float, np.array(terms, np.float16))]
+    in_float16 = summed([], exact, random, lambda number: nearest(number, "float16"))
+    in_float32 = nearest(summed([], exact, random, nearest), "float16")
+    either, wide = (
+        arithmetic.exact(np.array(terms, np.float16)).sum(axis=-1)
+        for arithmetic in (EITHER, replace(EITHER, sums="float32"))
+    )
+    assert inside(in_float16, either)
+    assert inside(in_float32, either)
+    assert inside(in_float32, wide)
+    assert np.all(wide.error <= either.error)
+
+
+def test_a_sum_in_float16_is_outside_of_a_bound_for_float32() -> None:
+    terms = np.array([1.0, *[2.0**-11] * 8], np.float16)  # each of the small ones is lost when it is added by itself
+    alone = reduce(lambda total, term: nearest(total + Fraction(term), "float16"), map(float, terms), Fraction(0))
+    assert alone == 1
+    assert inside(alone, EITHER.exact(terms).sum(axis=-1))
+    assert not inside(alone, replace(EITHER, sums="float32").exact(terms).sum(axis=-1))
+
+
+def cut(exact: Fraction, dtype: str) -> Fraction:
+    """``exact`` with its low bits cut off, as where a float32 is stored by its upper half."""
+    result = nearest(exact, dtype)
+    step = Fraction(float(Arithmetic(dtype, 0).ulp(float(exact))))
+    return result if abs(result) <= abs(exact) else result - step * (1 if exact > 0 else -1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    pairs=st.lists(st.tuples(SHORT, SHORT), min_size=1, max_size=8),
+    bias=SHORT,
+    random=st.randoms(use_true_random=False),
+)
+def test_a_product_may_be_cut_where_that_is_declared(pairs, bias, random) -> None:
+    arithmetic = Arithmetic("bfloat16", sigmoid_ulp=4, accumulate="float32", truncates=True)
+    x, w, b = (np.array(part, np.float64).astype(bfloat16) for part in (*zip(*pairs, strict=True), bias))
+    products = [Fraction(float(x)) * Fraction(float(w)) for x, w in zip(x, w, strict=True)]
+    product = arithmetic.exact(x[None, :]) @ arithmetic.exact(w[:, None])
+    stored = cut(summed(products, [], random, nearest), "bfloat16")
+    assert inside(stored, product)
+    assert inside(nearest(stored + Fraction(float(b)), "bfloat16"), product + arithmetic.exact(b[None, None]))
+
+
+def test_a_cut_product_is_outside_of_a_bound_for_rounding() -> None:
+    rounding = Arithmetic("bfloat16", sigmoid_ulp=4, accumulate="float32")
+    x = np.array([[1 + 2.0**-7, 2.0**-7]]).astype(bfloat16)
+    w = np.array([[1.0], [1 - 2.0**-7]]).astype(bfloat16)
+    found = cut(Fraction(float(x[0, 0])) + Fraction(float(x[0, 1])) * Fraction(float(w[1, 0])), "bfloat16")
+    assert not inside(found, rounding.exact(x) @ rounding.exact(w))
+    truncating = replace(rounding, truncates=True)
+    assert inside(found, truncating.exact(x) @ truncating.exact(w))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    column=st.integers(0, 3),
+    entries=st.lists(WHOLE | NICE, min_size=4, max_size=4),
+    bias=WHOLE | NICE,
+)
+def test_a_product_with_0_and_1_is_exact(column, entries, bias) -> None:
+    x = FLOAT32.exact(np.array([entries], np.float32))
+    chosen = x @ FLOAT32.exact(np.eye(4)[:, column : column + 1])
+    assert chosen.value.item() == np.float32(entries[column])
+    assert chosen.error.item() == 0
+    exact = Fraction(float(np.float32(entries[column]))) + Fraction(bias)
+    assert inside(nearest(exact), chosen + FLOAT32.exact(np.full((1, 1), bias)))
+    assert not np.any((x * FLOAT32.exact(np.eye(4))).error)
 
 
 def all_orders(factors: tuple[Fraction, ...], rounded) -> set[Fraction]:
@@ -463,6 +542,80 @@ def test_an_operand_evaluated_again_may_lie_at_the_other_end() -> None:
     for end in (reach, -reach):
         held = slope.observed(slope.value + end)
         assert np.all(distance(slope.value - end, held) <= held.error)
+
+
+@pytest.mark.parametrize("dtype", NUMPY)
+@settings(deadline=None, max_examples=200)
+@given(value=st.floats(-1200, 1200), error=st.sampled_from([0.0, 2.0**-30, 0.1, 3.0]), at=st.floats(-1, 1))
+def test_the_complement_of_a_sigmoid_encloses_the_sigmoid_of_the_other_side(dtype, value, error, at) -> None:
+    arithmetic = replace(NUMPY[dtype], complement=True)
+    y = Rounded(arithmetic, np.array([value], arithmetic.working), np.array([error])).sigmoid()
+    complement = 1 - y[..., :1]
+    with ctx.workprec(BITS):
+        exact = 1 / (1 + (arb(value) + arb(at) * arb(error)).exp())
+        own = arithmetic.sigmoid_ulp * arithmetic.ulp(float(exact))
+        least = exact - own if exact >= arithmetic.least_normal else arb(0)
+        assert all(within(np.array([found], object), complement) for found in (least, exact, exact + own))
+    if value > 30 and not error:  # where y is 1 to all digits, the complement has digits of its own
+        assert np.all((1 - y.closed()).value == 0) or dtype == "float64"
+        assert np.all(complement.value > 0) or value > 700
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_excess_precision_covers_every_number_that_rounds_to_the_one_stored(dtype) -> None:
+    random = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    before = random.uniform(-1, 1, 4000) * 2.0 ** random.integers(info.minexp - info.nmant - 2, info.maxexp - 1, 4000)
+    arithmetic = replace(NUMPY[dtype], excess=True)
+    assert within(before, arithmetic.computed(before.astype(dtype)))
+    assert not within(before, arithmetic.exact(before.astype(dtype)))
+
+
+@pytest.mark.parametrize("eta", [0.1, 0.5])
+def test_a_learning_rate_is_what_the_format_that_holds_it_makes_of_it(eta) -> None:
+    assert NUMPY["float64"].held(eta) == eta
+    assert replace(NUMPY["float64"], learning_rate="float32").held(eta) == float(np.float32(eta))
+
+
+# --- forward mode ---------------------------------------------------------------------------------------------------
+
+
+def carried(trace: Trace) -> dict[str, Array]:
+    return {
+        f"{name}[{layer}]": array
+        for name in ("dL_dh", "dL_da", "dL_dw", "dL_db")
+        for layer, array in enumerate(getattr(trace, name))
+    }
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+@pytest.mark.parametrize("dtype", NUMPY)
+@settings(deadline=None, max_examples=75)
+@given(data=st.data())
+def test_forward_mode_and_the_truth_lie_within_its_bounds(dtype, flushes, data) -> None:
+    problem = data.draw(problems(dtype))
+    arithmetic = replace(NUMPY[dtype], flushes=flushes)
+    trace = backprop(problem)
+    given = problem.map(arithmetic.exact)
+    stepwise = carried(forward_mode(given, tuple(map(arithmetic.exact, trace.h or ()))))
+    whole = carried(forward_mode(given, backprop(given).h or ()))
+    found, true = carried(forward_mode(problem, trace.h or ())), carried(exact_trace(problem, BITS))
+    for name in found:
+        assert within(found[name], stepwise[name]), name
+        assert within(found[name], whole[name]), name
+        assert within(true[name], whole[name]), name
+
+
+def test_a_formula_about_an_enclosure_differs_from_it_by_own_rounding_only() -> None:
+    problem = random_problem((2, 3, 2), 2, stack=(100,), dtype="float32")
+    given, h = problem.map(FLOAT32.exact), tuple(map(FLOAT32.exact, backprop(problem).h or ()))
+    found = forward_mode(given, h)
+    assert found.dL_dw is not None
+    assert found.dL_da is not None
+    again = weight_gradient(found.dL_da[1], h[0])  # formula 21, of enclosures
+    moved = found.dL_dw[1].about(again)
+    assert np.all(moved.error <= found.dL_dw[1].error * (1 + 2.0**-20))
+    assert np.all(distance(found.dL_dw[1].value, moved) <= moved.error)
 
 
 # --- not vacuous ----------------------------------------------------------------------------------------------------
@@ -568,6 +721,8 @@ FORMAT_NAMES = "float64, float32, bfloat16, float16"
     [
         ({"dtype": "float80"}, f"arithmetic: found format 'float80', expected one of {FORMAT_NAMES}"),
         ({"accumulate": "tf32"}, f"arithmetic: found format 'tf32', expected one of {FORMAT_NAMES}"),
+        ({"sums": "tf32"}, f"arithmetic: found format 'tf32', expected one of {FORMAT_NAMES}"),
+        ({"learning_rate": "half"}, f"arithmetic: found format 'half', expected one of {FORMAT_NAMES}"),
         ({"sigmoid_ulp": -1}, "arithmetic: found sigmoid_ulp = -1, expected a finite number of at least 0"),
         ({"sigmoid_ulp": np.nan}, "arithmetic: found sigmoid_ulp = nan, expected a finite number of at least 0"),
         ({"product_unit": np.inf}, "arithmetic: found product_unit = inf, expected a finite number of at least 0"),
@@ -590,7 +745,6 @@ def test_the_constants_of_a_format_are_those_of_numpy(dtype) -> None:
 
 
 def test_a_sum_of_more_terms_than_the_format_can_bear_has_no_bound() -> None:
-    bfloat16 = Arithmetic("bfloat16", sigmoid_ulp=4)
-    ones = bfloat16.exact(np.ones((1, 257)))
-    assert np.isfinite((ones[:, :256] @ ones[:, :256].mT).error)
-    assert np.isinf((ones @ ones.mT).error)
+    twos = Arithmetic("bfloat16", sigmoid_ulp=4).exact(np.full((1, 257), 2.0))
+    assert np.isfinite((twos[:, :256] @ twos[:, :256].mT).error)
+    assert np.isinf((twos @ twos.mT).error)
