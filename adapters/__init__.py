@@ -24,9 +24,14 @@ class Entry(NamedTuple):
 REGISTRY: Mapping[str, Entry] = MappingProxyType(
     {
         "numpy": Entry("adapters.numpy_:NumPy", "numpy", ("eager",)),
-        "pytorch": Entry("adapters.pytorch:PyTorch", "torch", ("eager", "compile")),
-        "jax": Entry("adapters.jax:JAX", "jax", ("jit", "eager")),
-        "tensorflow": Entry("adapters.tensorflow:TensorFlow", "tensorflow", ("eager", "function", "xla")),
+        "pytorch": Entry(
+            "adapters.pytorch:PyTorch", "torch", ("eager", "func", "vmap", "forward", "compile", "modules")
+        ),
+        "jax": Entry("adapters.jax:JAX", "jax", ("jit", "eager", "vmap", "forward", "checkpoint", "accurate", "optax")),
+        "tensorflow": Entry(
+            "adapters.tensorflow:TensorFlow", "tensorflow", ("eager", "function", "xla", "vmap", "forward", "modules")
+        ),
+        "sklearn": Entry("adapters.sklearn:SKLearn", "sklearn", ("eager",)),
     }
 )
 

@@ -9,14 +9,17 @@ and rows, one per network of a stack (formula 5): no mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from reference.network import Array, Gradients, Problem, Trace
+from reference.network import Array, Gradients, Jacobians, Problem, Trace
 from reference.rounding import Arithmetic
 
-__all__ = ["Adapter", "Arithmetic", "Gradients", "NotOffered", "Problem", "Trace", "assert_held"]
+__all__ = [
+    "Adapter", "Arithmetic", "Gradients", "Jacobians", "NotOffered", "Problem", "Trace", "assert_held",
+]  # fmt: skip
 
 
 class NotOffered(Exception):  # noqa: N818 - not an error: an honest answer
@@ -32,6 +35,7 @@ class Adapter(Protocol):
     framework, version : as its makers write them
     modes : the ways to run, such as ``eager`` or ``jit``
     settings : what the adapter pinned or found that bears on the numbers, for the record in results.json; optional
+    not_covered : quantities that ``trace`` and ``gradients`` leave None, each with the reason shown; optional
     """
 
     name: ClassVar[str]
@@ -39,6 +43,7 @@ class Adapter(Protocol):
     version: str
     modes: ClassVar[tuple[str, ...]]
     settings: Mapping[str, str] = {}
+    not_covered: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, device: str = "cpu") -> None:
         """Prepare to run on ``device``. Raises NotOffered(reason) if there is none."""
@@ -54,6 +59,10 @@ class Adapter(Protocol):
     def gradients(self, problem: Problem, mode: str) -> Gradients:
         """The loss and gradients from the call that a user would write, with no intermediate asked for."""
         ...
+
+    def jacobians(self, problem: Problem, mode: str) -> Jacobians | None:  # noqa: ARG002 - for those that have one
+        """Each step's full derivative by the framework's own Jacobian call; None, as here, in a mode without one."""
+        return None
 
 
 def assert_held(problem: Problem, held: Iterable[Array]) -> None:

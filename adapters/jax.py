@@ -1,21 +1,69 @@
-"""JAX: reverse-mode ``jax.vjp`` and ``jax.grad``, compiled by XLA and op by op."""
+"""JAX: reverse and forward mode, compiled by XLA and op by op. A mode is a line of ``MODES`` and the function it names."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.lax import AccuracyMode, logistic
 
-from adapters.interface import Adapter, Arithmetic, Gradients, NotOffered, Problem, Trace, assert_held
+from adapters.interface import Adapter, Arithmetic, Gradients, Jacobians, NotOffered, Problem, Trace, assert_held
+
+Function = Callable[..., Any]
 
 # σ = 1 / (1 + e⁻ᵃ). Float32: measured over all inputs 2.48. Float64: XLA's budget for exp is 1.5 ULP, 2 · 1.5 + 2.
-_SIGMOID_ULP = {"float32": 3.0, "float64": 5.0}
+# The short formats round three times: e⁻ᵃ, the sum and the quotient.
+_SIGMOID_ULP = {"float32": 3.0, "float64": 5.0, "bfloat16": 3.0, "float16": 3.0}
+
+
+def _reverse(function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
+    value, pullback, aux = jax.vjp(lambda *given: function(*given, *constants), *arguments, has_aux=True)
+    return pullback(np.ones(value.shape, value.dtype)), aux
+
+
+def _per_network(derivative: Function, function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
+    one = derivative(function, argnums=tuple(range(len(arguments))), has_aux=True)
+    return _over_stack(one, arguments)(*arguments, *constants)  # type: ignore[no-any-return]
+
+
+def _sgd(parameters: Any, gradients: Any, eta: Any) -> Any:
+    return jax.tree.map(lambda p, g: p - eta * g, parameters, gradients)
+
+
+def _optax_sgd(parameters: Any, gradients: Any, eta: Any) -> Any:
+    optimiser = optax.sgd(eta)
+    updates, _ = optimiser.update(gradients, optimiser.init(parameters))
+    return optax.apply_updates(parameters, updates)
+
+
+class Mode(NamedTuple):
+    """A way to run: how to compile, differentiate and step, what a layer and its σ are, and what its arithmetic adds."""
+
+    compile: Callable[[Function], Function] = jax.jit
+    differentiate: Callable[[Function, Any, Any], tuple[Any, Any]] = _reverse
+    layer: Callable[[Function], Function] = lambda layer: layer
+    sigmoid: Function = jax.nn.sigmoid
+    step: Function = _sgd
+    jacobian: Function | None = None
+    arithmetic: tuple[str, ...] = ()
+
+
+MODES = {
+    "jit": Mode(jacobian=jax.jacobian),
+    "eager": Mode(compile=lambda function: function),
+    "vmap": Mode(differentiate=partial(_per_network, jax.grad)),
+    "forward": Mode(differentiate=partial(_per_network, jax.jacfwd), jacobian=jax.jacfwd, arithmetic=("forward",)),
+    "checkpoint": Mode(layer=jax.checkpoint, arithmetic=("recomputes",)),
+    "accurate": Mode(sigmoid=partial(logistic, accuracy=AccuracyMode.HIGHEST), arithmetic=("complement",)),
+    "optax": Mode(step=_optax_sgd),
+}
 
 
 class JAX(Adapter):
@@ -24,7 +72,7 @@ class JAX(Adapter):
     name = "jax"
     framework = "JAX"
     version = jax.__version__
-    modes = ("jit", "eager")  # op by op, every operation is compiled for every shape: the slower way to many problems
+    modes = tuple(MODES)  # jit first: op by op, every operation is compiled for every shape
 
     def __init__(self, device: str = "cpu") -> None:
         try:
@@ -42,8 +90,18 @@ class JAX(Adapter):
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
         if dtype not in _SIGMOID_ULP:
             raise NotOffered(f"this adapter has no {dtype}")
-        # XLA's CPU client runs with subnormals flushed to zero, in both precisions
-        return Arithmetic(dtype, _SIGMOID_ULP[dtype], flushes=self.device.platform == "cpu")
+        added: dict[str, Any] = dict.fromkeys(MODES[mode].arithmetic, True)
+        short = dtype in ("bfloat16", "float16")
+        return Arithmetic(
+            dtype,
+            _SIGMOID_ULP[dtype],
+            # XLA's CPU client flushes subnormals of float32, whose bfloat16 is a part; those of float16 are normal there
+            flushes=self.device.platform == "cpu" and dtype != "float16",
+            accumulate="float32" if short else None,
+            # xla_allow_excess_precision is on; on the CPU, only bfloat16 is computed in float32
+            excess=mode != "eager" and (dtype == "bfloat16" or (short and self.device.platform != "cpu")),
+            **added,
+        )
 
     def trace(self, problem: Problem, mode: str) -> Trace:
         with self._configured():
@@ -52,6 +110,12 @@ class JAX(Adapter):
     def gradients(self, problem: Problem, mode: str) -> Gradients:
         with self._configured():
             return Gradients(**_numpy(_run(_gradients, mode)(*self._hold(problem))))
+
+    def jacobians(self, problem: Problem, mode: str) -> Jacobians | None:
+        if MODES[mode].jacobian is None:
+            return None
+        with self._configured():
+            return Jacobians(**_numpy(_run(_jacobians, mode)(*self._hold(problem))))
 
     def _hold(self, problem: Problem) -> tuple[Any, ...]:
         held = [jax.device_put(array, self.device) for _, array in problem.named()]
@@ -66,53 +130,62 @@ class JAX(Adapter):
             yield
 
 
-def _loss(w: Any, b: Any, x: Any, t: Any) -> tuple[Any, Any]:
-    h = x
-    for w_l, b_l in zip(w, b, strict=True):
-        h = jax.nn.sigmoid(h @ w_l + b_l)
-    loss = jnp.square(h - t).sum((-2, -1)) / 2
-    return loss.sum(), loss
+def _linear(x: Any, w: Any, b: Any) -> Any:
+    return x @ w + b
 
 
-def _gradients(w: Any, b: Any, x: Any, t: Any) -> dict[str, Any]:
-    (_, loss), (dL_dw, dL_db) = jax.value_and_grad(_loss, argnums=(0, 1), has_aux=True)(w, b, x, t)
+def _layer(sigmoid: Function, x: Any, w: Any, b: Any, da: Any, dh: Any) -> tuple[Any, Any]:
+    a = _linear(x, w, b) if da is None else _linear(x, w, b) + da
+    return a, sigmoid(a) if dh is None else sigmoid(a) + dh
+
+
+def _network(mode: Mode, w: Any, b: Any, da: Any, dh: Any, x: Any, t: Any) -> tuple[Any, Any]:
+    layer = mode.layer(partial(_layer, mode.sigmoid))
+    a: list[Any] = []
+    h = [x]
+    for parameters in zip(w, b, da, dh, strict=True):
+        for quantity, found in zip((a, h), layer(h[-1], *parameters), strict=True):
+            quantity.append(found)
+    loss = jnp.square(h[-1] - t).sum((-2, -1)) / 2
+    return loss, (loss, a, h[1:])
+
+
+def _gradients(mode: Mode, w: Any, b: Any, x: Any, t: Any) -> dict[str, Any]:
+    plain = [None] * len(w)
+    (dL_dw, dL_db), (loss, _, _) = mode.differentiate(
+        lambda w, b, x, t: _network(mode, w, b, plain, plain, x, t), (w, b), (x, t)
+    )
     return {"loss": loss, "dL_dw": dL_dw, "dL_db": dL_db}
 
 
-def _perturbed(w: Any, b: Any, x: Any, t: Any, da: Any, dh: Any) -> tuple[Any, Any]:
-    a, h = [], [x]
-    for w_l, b_l, da_l, dh_l in zip(w, b, da, dh, strict=True):
-        a.append(h[-1] @ w_l + b_l + da_l)
-        h.append(jax.nn.sigmoid(a[-1]) + dh_l)
-    return jnp.square(h[-1] - t).sum((-2, -1)) / 2, (a, h[1:])
-
-
-def _trace(w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, Any]:
+def _trace(mode: Mode, w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, Any]:
     zeros = [np.zeros((*x.shape[:-1], w_l.shape[-1]), x.dtype) for w_l in w]
-    loss, pullback, (a, h) = jax.vjp(
-        lambda w, b, da, dh: _perturbed(w, b, x, t, da, dh), w, b, zeros, zeros, has_aux=True
-    )
-    dL_dw, dL_db, dL_da, dL_dh = pullback(np.ones(loss.shape, loss.dtype))
-    ones = [np.ones(a_l.shape, a_l.dtype) for a_l in a]
-    _, pullback_h = jax.vjp(lambda a: list(map(jax.nn.sigmoid, a)), a)
-    _, pullback_a = jax.vjp(lambda w: list(map(_linear, [x, *h[:-1]], w, b)), w)
-    return {
-        "a": a,
-        "h": h,
-        "loss": loss,
-        "dL_dh": dL_dh,
-        "dh_da": pullback_h(ones)[0],
-        "dL_da": dL_da,
-        "da_dw": pullback_a(ones)[0],
-        "dL_dw": dL_dw,
-        "dL_db": dL_db,
-        "w_new": [w_l - eta * g for w_l, g in zip(w, dL_dw, strict=True)],
-        "b_new": [b_l - eta * g for b_l, g in zip(b, dL_db, strict=True)],
-    }
+    gradients, (loss, a, h) = mode.differentiate(partial(_network, mode), (w, b, zeros, zeros), (x, t))
+    (dh_da,), _ = mode.differentiate(lambda a: (_total(map(mode.sigmoid, a)), ()), (a,), ())
+    (da_dw,), _ = mode.differentiate(lambda w, x, b: (_total(map(_linear, x, w, b)), ()), (w,), ([x, *h[:-1]], b))
+    w_new, b_new = mode.step((w, b), gradients[:2], eta)
+    found = dict(zip(("dL_dw", "dL_db", "dL_da", "dL_dh"), gradients, strict=True))
+    return found | {"loss": loss, "a": a, "h": h, "dh_da": dh_da, "da_dw": da_dw, "w_new": w_new, "b_new": b_new}
 
 
-def _linear(h: Any, w: Any, b: Any) -> Any:
-    return h @ w + b
+def _total(layers: Any) -> Any:
+    return sum(each.sum((-2, -1)) for each in layers)
+
+
+def _jacobians(mode: Mode, w: Any, b: Any, x: Any, t: Any) -> dict[str, Any]:
+    _, (_, a, h) = _network(mode, w, b, [None] * len(w), [None] * len(w), x, t)
+    assert mode.jacobian is not None
+    of_linear = jax.vmap(mode.jacobian(lambda x, w, b: _linear(x, w, b[0]), argnums=(0, 1)), in_axes=(0, None, None))
+    of_sigmoid = jax.vmap(mode.jacobian(mode.sigmoid))
+    da_dx, da_dw = zip(*map(_over_stack(of_linear, w), [x, *h[:-1]], w, b), strict=True)
+    return {"h": h, "dh_da": list(map(_over_stack(of_sigmoid, w), a)), "da_dw": da_dw, "da_dx": da_dx}
+
+
+def _over_stack(function: Function, arrays: Any) -> Function:
+    """One network's function, for as many stack axes as the first of ``arrays`` has."""
+    for _ in jax.tree.leaves(arrays)[0].shape[:-2]:
+        function = jax.vmap(function)
+    return function
 
 
 def _numpy(quantities: dict[str, Any]) -> dict[str, Any]:
@@ -120,9 +193,5 @@ def _numpy(quantities: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(function)  # type: ignore[no-any-return]
-
-
-def _run(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
-    return _jitted(function) if mode == "jit" else function
+def _run(function: Function, mode: str) -> Function:
+    return MODES[mode].compile(partial(function, MODES[mode]))

@@ -9,7 +9,8 @@ import numpy as np
 from adapters.interface import Adapter, Arithmetic, Gradients, NotOffered, Problem, Trace
 from reference.backprop import backprop
 
-_SIGMOID_ULP = {"float32": 4.0, "float64": 4.0}  # exp: at most 2.54 ULP in float32, below 1 in float64
+# exp: at most 2.54 ULP in float32, below 1 in float64; float16 rounds it, the sum and the quotient
+_SIGMOID_ULP = {"float32": 4.0, "float64": 4.0, "float16": 3.0}
 
 
 def _threads() -> str:
@@ -32,9 +33,12 @@ class NumPy(Adapter):
         self.settings = {"blas": f"{blas['name']} {blas['version']}", "threads": _threads()}
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
+        if dtype == "bfloat16":
+            raise NotOffered("NumPy has no bfloat16: its matrix product of ml_dtypes' is a float32")
         if dtype not in _SIGMOID_ULP:
             raise NotOffered(f"this adapter has no {dtype}")
-        return Arithmetic(dtype, _SIGMOID_ULP[dtype])
+        # float16: products accumulate in float32; sums along the last axis too, others are rounded at each step
+        return Arithmetic(dtype, _SIGMOID_ULP[dtype], accumulate="float32" if dtype == "float16" else None)
 
     def trace(self, problem: Problem, mode: str) -> Trace:
         return backprop(problem)

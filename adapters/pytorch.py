@@ -1,34 +1,117 @@
-"""PyTorch: reverse-mode autograd, eager and compiled by inductor."""
+"""PyTorch: autograd, ``torch.func``, inductor and modules. A mode is a line of ``MODES`` and the function it names."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
+import ml_dtypes
+import numpy as np
 import torch
-import torch._functorch.config
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
-from adapters.interface import Adapter, Arithmetic, Gradients, NotOffered, Problem, Trace, assert_held
+from adapters.interface import Adapter, Arithmetic, Gradients, Jacobians, NotOffered, Problem, Trace, assert_held
 
-Tensors = Sequence[Tensor]
+Function = Callable[..., Any]
 
 # σ = 1 / (1 + e⁻ᵃ). Float32: Sleef's exp, at most 1 ULP, measured over all inputs 2.48. Float64: 2 · 1 + 2.
-_SIGMOID_ULP = {"float32": 3.0, "float64": 4.0}
+# The short formats: σ in float32, rounded once. 3 ULP of float32 are 3 · 2⁻¹⁶ or 3 · 2⁻¹³ of theirs.
+_SIGMOID_ULP = {"float32": 3.0, "float64": 4.0, "bfloat16": 0.5 + 3 * 2.0**-16, "float16": 0.5 + 3 * 2.0**-13}
+
+# These instructions, and those of AMX, read subnormals as zero and flush results. oneDNN uses them for larger products.
+_BF16_FLUSHES = torch.cpu._is_avx512_bf16_supported()
+
+
+def _backward(function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
+    leaves = tree_map(lambda p: p.detach().clone().requires_grad_(), arguments)
+    value, aux = function(*leaves, *constants)
+    value.sum().backward()
+    return tree_map(lambda p: p.grad, leaves), aux
+
+
+def _func(function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
+    def summed(*given: Any) -> tuple[Any, Any]:
+        value, aux = function(*given)
+        return value.sum(), aux
+
+    return torch.func.grad(summed, _first(arguments), has_aux=True)(*arguments, *constants)  # type: ignore[no-any-return]
+
+
+def _per_network(derivative: Function, function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
+    one = derivative(function, _first(arguments), has_aux=True)
+    return _over_stack(one, arguments)(*arguments, *constants)  # type: ignore[no-any-return]
+
+
+def _linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    return x @ w + b
+
+
+def _half_squares(y: Tensor, t: Tensor) -> Tensor:
+    return ((y - t) ** 2).sum((-2, -1)) / 2
+
+
+def _sgd(parameters: Any, gradients: Any, eta: float) -> Any:
+    return tree_map(lambda p, g: p - eta * g, parameters, gradients)
+
+
+def _module_linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    module = nn.Linear(w.shape[-1], w.shape[-2], device="meta")  # the weights, of one network or a stack, are handed in
+    one = lambda x, w, b: torch.func.functional_call(module, {"weight": w, "bias": b[0]}, (x,))
+    return _over_stack(one, w)(x, w, b)
+
+
+def _module_loss(y: Tensor, t: Tensor) -> Tensor:
+    return _over_stack(nn.MSELoss(reduction="sum"), y)(y, t) / 2
+
+
+def _module_sgd(parameters: Any, gradients: Any, eta: float) -> Any:
+    held = tree_map(lambda p: nn.Parameter(p.clone()), parameters)
+    for parameter, gradient in zip(tree_leaves(held), tree_leaves(gradients), strict=True):
+        parameter.grad = gradient
+    torch.optim.SGD(tree_leaves(held), lr=eta).step()
+    return held
+
+
+class Mode(NamedTuple):
+    """A way to run: how to compile, differentiate and step, what the network consists of, how its weights lie."""
+
+    differentiate: Callable[[Function, Any, Any], tuple[Any, Any]] = _backward
+    compile: Callable[[Function], Function] = lambda function: function
+    weights: Callable[[Any], Any] = lambda w: w
+    linear: Function = _linear
+    sigmoid: Function = torch.sigmoid
+    loss: Function = _half_squares
+    step: Function = _sgd
+    jacobian: Function | None = None
+    arithmetic: tuple[str, ...] = ()
+
+
+MODES = {
+    "eager": Mode(),
+    "func": Mode(_func, jacobian=torch.func.jacrev),
+    "vmap": Mode(partial(_per_network, torch.func.grad)),
+    "forward": Mode(partial(_per_network, torch.func.jacfwd), jacobian=torch.func.jacfwd, arithmetic=("forward",)),
+    "compile": Mode(compile=partial(torch.compile, fullgraph=True, dynamic=False)),
+    "modules": Mode(
+        weights=lambda w: w.mT.contiguous(),  # both ways: a module keeps them transposed
+        linear=_module_linear, sigmoid=nn.Sigmoid(), loss=_module_loss, step=_module_sgd,
+    ),
+}  # fmt: skip
 
 
 class PyTorch(Adapter):
-    """``autograd.grad`` of the loss, with zeros added to a and h whose gradients are the inner derivatives."""
+    """Gradients of the loss, also by zeros added to a and h: those are the inner derivatives."""
 
     name = "pytorch"
     framework = "PyTorch"
     version = str(torch.__version__)
-    modes = ("eager", "compile")
+    modes = tuple(MODES)
 
     def __init__(self, device: str = "cpu") -> None:
         try:
@@ -48,88 +131,124 @@ class PyTorch(Adapter):
             raise NotOffered(f"this adapter has no {dtype}")
         if mode == "compile" and self.device.type == "cpu" and not shutil.which(_compiler()):
             raise NotOffered(f"torch.compile needs a C++ compiler, and {_compiler()} is not on the PATH")
-        return Arithmetic(dtype, _SIGMOID_ULP[dtype])
+        added: dict[str, Any] = dict.fromkeys(MODES[mode].arithmetic, True)
+        if dtype in ("bfloat16", "float16"):
+            added |= {"accumulate": "float32", "sums": "float32"}  # at::opmath_type
+            if mode == "compile":  # inductor computes in float32 what it fuses; its backward pass evaluates σ(a) again
+                added |= {"excess": True, "recomputes": True}
+        return Arithmetic(dtype, _SIGMOID_ULP[dtype], flushes=dtype == "bfloat16" and _BF16_FLUSHES, **added)
 
     def trace(self, problem: Problem, mode: str) -> Trace:
-        w, b, x, t = self._hold(problem)
-        a_shapes = [(*x.shape[:-1], w_l.shape[-1]) for w_l in w]
-        da, dh = ([torch.zeros(s, dtype=x.dtype, device=x.device, requires_grad=True) for s in a_shapes] for _ in "ah")
         with _full_precision():
-            a, h, loss = _run(_perturbed, mode)(w, b, x, t, da, dh)
-            of_loss = _grad(loss, [*w, *b, *da, *dh])
-            depth = len(w)
-            dL_dw, dL_db, dL_da, dL_dh = (of_loss[i * depth : (i + 1) * depth] for i in range(4))
-            dh_da = [_grad(h_l, [da_l])[0] for h_l, da_l in zip(h, da, strict=True)]
-            da_dw = [_grad(a_l, [w_l])[0] for a_l, w_l in zip(a, w, strict=True)]
-            with torch.no_grad():
-                stepped = _run(_update, mode)([*w, *b], [*dL_dw, *dL_db], problem.eta)
-        return Trace(
-            a=_numpy(a),
-            h=_numpy(h),
-            loss=_numpy([loss])[0],
-            dL_dh=_numpy(dL_dh),
-            dh_da=_numpy(dh_da),
-            dL_da=_numpy(dL_da),
-            da_dw=_numpy(da_dw),
-            dL_dw=_numpy(dL_dw),
-            dL_db=_numpy(dL_db),
-            w_new=_numpy(stepped[:depth]),
-            b_new=_numpy(stepped[depth:]),
-        )
+            return Trace(**_run(_trace, mode)(*self._hold(problem), problem.eta))
 
     def gradients(self, problem: Problem, mode: str) -> Gradients:
-        w, b, x, t = self._hold(problem)
         with _full_precision():
-            loss = _run(_loss, mode)(w, b, x, t)
-            loss.sum().backward()
-        return Gradients(_numpy([loss])[0], _numpy([p.grad for p in w]), _numpy([p.grad for p in b]))
+            return Gradients(**_run(_gradients, mode)(*self._hold(problem)))
+
+    def jacobians(self, problem: Problem, mode: str) -> Jacobians | None:
+        if MODES[mode].jacobian is None:
+            return None
+        with _full_precision():
+            return Jacobians(**_run(_jacobians, mode)(*self._hold(problem)))
 
     def _hold(self, problem: Problem) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-        held = [torch.tensor(array, device=self.device) for _, array in problem.named()]
-        assert_held(problem, _numpy(held))
-        *parameters, x, t = held
-        for parameter in parameters:
-            parameter.requires_grad_()
+        held = [_tensor(array).to(self.device) for _, array in problem.named()]
+        assert_held(problem, map(_array, held))
         depth = problem.network.depth
-        return parameters[:depth], parameters[depth:], x, t
+        return held[:depth], held[depth : 2 * depth], *held[2 * depth :]
 
 
-def _loss(w: Tensors, b: Tensors, x: Tensor, t: Tensor) -> Tensor:
-    h = x
-    for w_l, b_l in zip(w, b, strict=True):
-        h = torch.sigmoid(h @ w_l + b_l)
-    return ((h - t) ** 2).sum((-2, -1)) / 2
-
-
-def _perturbed(
-    w: Tensors, b: Tensors, x: Tensor, t: Tensor, da: Tensors, dh: Tensors
-) -> tuple[list[Tensor], list[Tensor], Tensor]:
+def _network(mode: Mode, w: Any, b: Any, da: Any, dh: Any, x: Tensor, t: Tensor) -> tuple[Tensor, Any]:
     a, h = [], [x]
     for w_l, b_l, da_l, dh_l in zip(w, b, da, dh, strict=True):
-        a.append(h[-1] @ w_l + b_l + da_l)
-        h.append(torch.sigmoid(a[-1]) + dh_l)
-    return a, h[1:], ((h[-1] - t) ** 2).sum((-2, -1)) / 2
+        a.append(mode.linear(h[-1], w_l, b_l) + da_l)
+        h.append(mode.sigmoid(a[-1]) + dh_l)
+    loss = mode.loss(h[-1], t)
+    return loss, (loss, a, h[1:])
 
 
-def _update(parameters: Tensors, gradients: Tensors, eta: float) -> list[Tensor]:
-    return [p - eta * g for p, g in zip(parameters, gradients, strict=True)]
+def _unmodified(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    h = x
+    for w_l, b_l in zip(w, b, strict=True):
+        h = mode.sigmoid(mode.linear(h, w_l, b_l))
+    loss = mode.loss(h, t)
+    return loss, loss
 
 
-def _grad(of: Tensor, by: Tensors) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(of.sum(), by, retain_graph=True)  # type: ignore[no-any-return]
+def _steps(mode: Mode, a: Any, w: Any, x: Any, b: Any) -> tuple[Tensor, tuple[()]]:
+    """The sum of all σ(a) and all a, each from inputs that are given: its gradients are σ′ and ∂a/∂w."""
+    layers = (*map(mode.sigmoid, a), *map(mode.linear, x, w, b))
+    return sum(each.sum((-2, -1)) for each in layers), ()
 
 
-def _numpy(tensors: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(tensor.detach().cpu().numpy() for tensor in tensors)
+def _gradients(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor) -> Any:
+    (dL_dw, dL_db), loss = mode.differentiate(_bound(_unmodified, mode), (list(map(mode.weights, w)), b), (x, t))
+    return tree_map(_array, {"loss": loss, "dL_dw": list(map(mode.weights, dL_dw)), "dL_db": dL_db})
+
+
+def _trace(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor, eta: float) -> Any:
+    w = list(map(mode.weights, w))
+    da, dh = ([x.new_zeros((*x.shape[:-1], b_l.shape[-1])) for b_l in b] for _ in "ah")
+    gradients, (loss, a, h) = mode.differentiate(_bound(_network, mode), (w, b, da, dh), (x, t))
+    a, h = tree_map(Tensor.detach, (a, h))
+    (dh_da, da_dw), _ = mode.differentiate(_bound(_steps, mode), (a, w), ([x, *h[:-1]], b))
+    w_new, b_new = _bound(_step, mode)((w, b), gradients[:2], eta)
+    found = dict(zip(("dL_dw", "dL_db", "dL_da", "dL_dh"), gradients, strict=True))
+    found |= {"loss": loss, "a": a, "h": h, "dh_da": dh_da, "da_dw": da_dw, "w_new": w_new, "b_new": b_new}
+    for name in ("dL_dw", "da_dw", "w_new"):
+        found[name] = list(map(mode.weights, found[name]))
+    return tree_map(_array, found)
+
+
+def _step(mode: Mode, parameters: Any, gradients: Any, eta: float) -> Any:
+    return mode.step(parameters, gradients, eta)
+
+
+def _jacobians(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor) -> Any:
+    zeros = [0] * len(w)
+    _, (_, a, h) = _network(mode, w, b, zeros, zeros, x, t)
+    assert mode.jacobian is not None
+    of_linear = torch.func.vmap(
+        mode.jacobian(lambda x, w, b: mode.linear(x, w, b[0]), argnums=(0, 1)), in_dims=(0, None, None)
+    )
+    of_sigmoid = torch.func.vmap(mode.jacobian(mode.sigmoid))
+    da_dx, da_dw = zip(*map(_over_stack(of_linear, w), [x, *h[:-1]], w, b), strict=True)
+    found = {"h": h, "dh_da": list(map(_over_stack(of_sigmoid, w), a)), "da_dw": da_dw, "da_dx": da_dx}
+    return tree_map(_array, found)
+
+
+def _first(arguments: Any) -> tuple[int, ...]:
+    return tuple(range(len(arguments)))
+
+
+def _over_stack(function: Function, arrays: Any) -> Function:
+    """One network's function, for as many stack axes as the first of ``arrays`` has."""
+    for _ in tree_leaves(arrays)[0].shape[:-2]:
+        function = torch.func.vmap(function)
+    return function
+
+
+def _tensor(array: Any) -> Tensor:
+    bits = array.view(np.int16).copy() if array.dtype == ml_dtypes.bfloat16 else array.copy()
+    tensor = torch.from_numpy(bits)
+    return tensor.view(torch.bfloat16) if array.dtype == ml_dtypes.bfloat16 else tensor
+
+
+def _array(tensor: Tensor) -> Any:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, fullgraph=True, dynamic=False)  # type: ignore[no-any-return]  # not seen by mypy
+def _bound(function: Function, mode: Mode) -> Function:
+    return mode.compile(partial(function, mode))
 
 
-def _run(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
-    return _compiled(function) if mode == "compile" else function
+def _run(function: Function, mode: str) -> Function:
+    return partial(function, MODES[mode])
 
 
 def _compiler() -> str:
@@ -138,14 +257,11 @@ def _compiler() -> str:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Matrix products in full float32; a compiled graph kept for several gradients; both as before afterwards."""
+    """Matrix products in full float32; a graph for every shape and precision; both as before afterwards."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with (
-            torch._functorch.config.patch(donated_buffer=False),
-            torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10000),
-        ):
+        with torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10000):
             yield
     finally:
         torch.set_float32_matmul_precision(before)

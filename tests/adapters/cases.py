@@ -5,23 +5,35 @@ from functools import cache
 import numpy as np
 import pytest
 
-from adapters import REGISTRY, load
+from adapters import REGISTRY, NotOffered, load
 from compare.problems import DTYPES
 from reference import Network, Problem
 from reference.network import Array
+from reference.rounding import Arithmetic
 
 CASES = [(name, mode, dtype) for name, entry in REGISTRY.items() for mode in entry.modes for dtype in DTYPES]
 
 every_case = pytest.mark.parametrize(("name", "mode", "dtype"), CASES)
 
-# PyTorch's compiler imports a deprecated part of PyTorch.
-torch_compiles = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+def offered(name: str, mode: str, dtype: str) -> Arithmetic:
+    """What the adapter declares, or its refusal as this test's skip: `test_contract.REFUSED` holds the refusals."""
+    try:
+        return adapter(name).arithmetic(mode, dtype)
+    except NotOffered as reason:
+        pytest.skip(f"not offered: {reason}")
+
+
+# PyTorch's compiler, and its forward mode, use a deprecated part of PyTorch.
+torch_compiles = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.script(_method)?` is deprecated:DeprecationWarning")
 
 # A compiled graph belongs to one shape: tests that share it find most of PyTorch's graphs in its cache on disk.
 NETWORKS, SEED = 50, 0
 
-CHUNK = 4093
-"""How many neurons in a long array: a prime, to leave a tail behind vectors of any width."""
+CHUNK = 4099
+"""How many neurons in a long array: a prime, to leave a tail behind vectors of any width, and more than the 4096 products
+from which on PyTorch hands bfloat16 to oneDNN.
+"""
 
 adapter = cache(load)
 """A framework that is not installed fails every test that asks for it."""
