@@ -6,6 +6,10 @@ Exit status: 0 all compared and all agree; 1 at least one mismatch; 2 it could n
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
@@ -24,6 +28,7 @@ from compare.worker import Job
 from reference.formulas import LEDGER
 
 JUDGED_NOTHING = 2
+OLDEST_PYTHON = (3, 11)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     console = Console(highlight=False, emoji=False)  # an adapter called pkg:X: is no emoji
     if not console.is_terminal:
-        console = Console(highlight=False, emoji=False, width=max(console.width, 120))
+        console.width = max(console.width, terminal.WIDTH)
     parser = _options()
     options = parser.parse_args(arguments)
     if options.list:
         _list(console)
         return 0
-    jobs = _jobs(options, parser)
+    jobs, pythons = _plan(options, parser)
     report = Path(options.report)
     try:  # before the work, not after it
         report.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         with terminal.progress(console) as listener:
-            outcome = run(jobs, options.timeout, listener)
+            outcome = run(jobs, options.timeout, listener, pythons)
     except KeyboardInterrupt:
         print("compare: interrupted; nothing was judged", file=sys.stderr)
         return JUDGED_NOTHING
@@ -87,6 +92,8 @@ def _options() -> _Parser:
     add("--frameworks", nargs="*", metavar="NAME",
         help="registered adapters, or none beside --adapter; default: all that are installed")  # fmt: skip
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
+    add("--python", action="append", default=[], metavar="NAME=INTERPRETER",
+        help="run an adapter under another environment's Python; repeatable, also for one NAME")  # fmt: skip
     add("--modes", nargs="+", metavar="NAME", help="ways to run; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
     add("--problems", nargs="+", metavar="NAME", help="problems, or `all`: every problem in every mode")
@@ -99,7 +106,8 @@ def _options() -> _Parser:
     return parser
 
 
-def _jobs(options: argparse.Namespace, parser: _Parser) -> list[Job]:
+def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list[str | None]]:
+    """The jobs, and the interpreter of each: None for this one."""
     _known(parser, "--frameworks", options.frameworks, REGISTRY)
     if options.frameworks == [] and not options.adapter:
         parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")
@@ -112,13 +120,16 @@ def _jobs(options: argparse.Namespace, parser: _Parser) -> list[Job]:
         module, _, name = spec.partition(":")
         if not (module and name):
             parser.error(f"--adapter: found {spec!r}, expected MODULE:CLASS")
+    pythons = _pythons(options, parser)
     if options.frameworks is None:
-        adapters = [name for name in REGISTRY if installed(name)]
+        adapters = [name for name in REGISTRY if name in pythons or installed(name)]
     else:
         adapters = list(dict.fromkeys(options.frameworks))
+    adapters += dict.fromkeys(options.adapter)
+    plan = [(name, python) for name in adapters for python in pythons.get(name, [None])]
     every = options.problems is not None
     problems = list(PROBLEMS) if options.problems is None or "all" in options.problems else options.problems
-    return [
+    jobs = [
         Job(
             adapter=adapter,
             device=options.device,
@@ -129,8 +140,44 @@ def _jobs(options: argparse.Namespace, parser: _Parser) -> list[Job]:
             networks=options.networks,
             seed=options.seed,
         )
-        for adapter in (*adapters, *dict.fromkeys(options.adapter))
+        for adapter, _ in plan
     ]
+    return jobs, [python for _, python in plan]
+
+
+def _pythons(options: argparse.Namespace, parser: _Parser) -> dict[str, Sequence[str | None]]:
+    """The interpreters that --python gives to each name."""
+    names = [*(REGISTRY if options.frameworks is None else options.frameworks), *options.adapter]
+    chosen = "" if options.frameworks is None else ", which --frameworks and --adapter name"
+    found: dict[str, dict[str, None]] = {}
+    for given in options.python:
+        name, equals, command = given.partition("=")  # a path may hold another one, a name cannot
+        if not (name and equals and command):
+            parser.error(f"--python: found {given!r}, expected NAME=INTERPRETER")
+        if name not in names:
+            parser.error(f"--python: found {name!r}, expected one of {', '.join(dict.fromkeys(names))}{chosen}")
+        path = shutil.which(os.path.expanduser(command))
+        unfit = "no such program" if path is None else _unfit(path)
+        if path is None or unfit:
+            oldest = ".".join(map(str, OLDEST_PYTHON))
+            parser.error(f"--python: found {command!r} ({unfit}), expected Python {oldest} or later")
+        found.setdefault(name, {})[os.path.abspath(path)] = None  # its link unresolved: by that it knows its packages
+    return {name: list(paths) for name, paths in found.items()}
+
+
+def _unfit(path: str) -> str | None:
+    """Why a program cannot run a worker, if it cannot."""
+    script = "import sys; print('Python %d.%d' % sys.version_info[:2])"  # in every Python's own words
+    try:
+        answer = subprocess.run(
+            [path, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "no Python"
+    version = re.search(rb"Python (\d+)\.(\d+)\s*$", answer.stdout)
+    if version is None:
+        return "no Python"
+    return None if tuple(map(int, version.groups())) >= OLDEST_PYTHON else version[0].decode().strip()
 
 
 def _known(parser: _Parser, option: str, given: Sequence[str] | None, names: Any) -> None:

@@ -4,6 +4,9 @@
 result must lie within the rounding error of that one formula. *End to end*, the gradients of an unmodified call must
 lie within the error that `Rounded` carries through the whole network.
 
+A third question is asked where a framework has a Jacobian call of its own: the formulas of single steps, every output
+by every input, zeros included.
+
 Each array is judged in one order: present, shape, dtype, finite, value. A NaN never passes, and an array that is
 missing is not covered, which is not the same as agreeing.
 """
@@ -11,17 +14,28 @@ missing is not covered, which is not the same as agreeing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from compare.tally import Failure, Number, Tally
-from reference.backprop import backprop
+from reference.backprop import backprop, forward_mode
 from reference.exact import Exact
-from reference.formulas import LEDGER, Operand, Statement
-from reference.network import Array, Gradients, Problem, Shape, Trace, quantity_shapes
+from reference.formulas import LEDGER, Formula, Operand, Statement, linear, output_error, sigmoid
+from reference.network import (
+    Array,
+    Gradients,
+    Jacobians,
+    Problem,
+    Shape,
+    Trace,
+    jacobian_shapes,
+    quantity_shapes,
+)
 from reference.rounding import Arithmetic, Rounded
 
 Tallies = dict[tuple[str, int], Tally]
@@ -31,24 +45,38 @@ FORMULA_OF_GRADIENT = {"loss": "5", "dL_dw": "21", "dL_db": "b1"}
 """The formula that states each quantity of an unmodified call, for a network of any depth."""
 
 
-def step(problem: Problem, trace: Trace, arithmetic: Arithmetic) -> Tallies:
-    """Every formula on the framework's own operands."""
-    arrays = _Arrays(problem, trace, arithmetic)
-    tallies: Tallies = {}
-    for formula in LEDGER:
-        for statement in formula.statements:
-            for layer in statement.layers_of(problem.network.widths):
-                key = (formula.number, layer)
-                tallies[key] = tallies.get(key, Tally()) + _judge_statement(statement, layer, arrays)
-    return tallies
+_DERIVATIVES_OF_LOSS = ("dL_dh", "dL_da", "dL_dw", "dL_db")
+_INNER_DERIVATIVES = ("dL_dh", "dL_da")
+_NO_REASONS: Mapping[str, str] = MappingProxyType({})
+
+
+def step(problem: Problem, trace: Trace, arithmetic: Arithmetic, reasons: Mapping[str, str] = _NO_REASONS) -> Tallies:
+    """Every formula on the framework's own operands; ``reasons``: why the adapter returns no such quantity."""
+    arrays = _Arrays(problem, trace, quantity_shapes(problem), arithmetic, reasons)
+    return _judge_ledger(arrays, lambda formula: formula.statements)
+
+
+def jacobians(problem: Problem, found: Jacobians, arithmetic: Arithmetic) -> Tallies:
+    """The formulas of single steps, entry by entry, on the framework's own activations."""
+    arrays = _Arrays(problem, found, jacobian_shapes(problem), arithmetic)
+    return _judge_ledger(arrays, lambda formula: formula.jacobians)
 
 
 def end_to_end(
-    problem: Problem, gradients: Gradients, arithmetic: Arithmetic, truth: Mapping[str, tuple[Exact, ...]]
+    problem: Problem,
+    gradients: Gradients,
+    arithmetic: Arithmetic,
+    truth: Mapping[str, tuple[Exact, ...]],
+    reasons: Mapping[str, str] = _NO_REASONS,
 ) -> Tallies:
     """The unmodified call's gradients against the whole network; ``truth`` only measures, it judges nothing."""
     with np.errstate(all="ignore"):
-        expected = backprop(problem.map(arithmetic.exact))
+        given = replace(problem.map(arithmetic.exact), eta=arithmetic.held(problem.eta))
+        expected = backprop(given)
+        if arithmetic.forward:
+            assert expected.h is not None  # `backprop` leaves nothing out
+            carried = forward_mode(given, expected.h)
+            expected = replace(expected, dL_dw=carried.dL_dw, dL_db=carried.dL_db)
     shapes = quantity_shapes(problem)
     tallies: Tallies = {}
     for field in fields(Gradients):
@@ -59,7 +87,7 @@ def end_to_end(
             layer = problem.network.depth - 1 if name == "loss" else i
             label = name if name == "loss" or found is None else f"{name}[{i}]"
             if found is None or i >= len(found):
-                tally = Tally(not_covered=f"the adapter returns no {label}")
+                tally = Tally(not_covered=reasons.get(name, f"the adapter returns no {label}"))
             else:
                 tally = _defect(label, found[i], shape, problem) or _judge(
                     label, found[i], bound, problem, "", lambda *_: {}, truth=truth[name][i]
@@ -68,12 +96,29 @@ def end_to_end(
     return tallies
 
 
-class _Arrays:
-    """The arrays of one problem and trace by the ledger's names, as given and as exact `Rounded` operands."""
+def _judge_ledger(arrays: _Arrays, statements: Callable[[Formula], tuple[Statement, ...]]) -> Tallies:
+    tallies: Tallies = {}
+    for formula in LEDGER:
+        for statement in statements(formula):
+            for layer in statement.layers_of(arrays.problem.network.widths):
+                key = (formula.number, layer)
+                tallies[key] = tallies.get(key, Tally()) + _judge_statement(statement, layer, arrays)
+    return tallies
 
-    def __init__(self, problem: Problem, trace: Trace, arithmetic: Arithmetic) -> None:
-        self.problem, self.trace, self.arithmetic = problem, trace, arithmetic
-        self.shapes = quantity_shapes(problem)
+
+class _Arrays:
+    """What one problem and a framework's answer hold, by the ledger's names, as given and as `Rounded` operands."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        answer: Trace | Jacobians,
+        shapes: Mapping[str, tuple[Shape, ...]],
+        arithmetic: Arithmetic,
+        reasons: Mapping[str, str] = _NO_REASONS,
+    ) -> None:
+        self.problem, self.answer, self.shapes, self.arithmetic = problem, answer, shapes, arithmetic
+        self.reasons = reasons
         self._lifted: dict[tuple[str, int, bool, int], Rounded] = {}
         self._defects: dict[tuple[str, int], Tally | None] = {}
 
@@ -87,7 +132,7 @@ class _Arrays:
             return "x", self.problem.x
         if name in ("w", "b"):
             return f"{name}[{layer}]", getattr(self.problem.network, name)[layer]
-        found = getattr(self.trace, name)
+        found = getattr(self.answer, name)
         if name == "loss":
             return name, found
         if found is None:
@@ -100,25 +145,55 @@ class _Arrays:
         if key not in self._defects:
             label, array = self.find(name, layer)
             if array is None:
-                self._defects[key] = Tally(not_covered=f"the adapter returns no {label}")
+                self._defects[key] = Tally(not_covered=self.reasons.get(name, f"the adapter returns no {label}"))
             else:
                 shapes = self.shapes[name]
                 self._defects[key] = _defect(label, array, shapes[0 if name == "loss" else layer], self.problem)
         return self._defects[key]
 
+    def given(self, name: str, layer: int) -> bool:
+        """Whether an array is the problem's: all others are the framework's."""
+        return name in ("eta", "t", "w", "b") or (name == "h" and layer == -1)
+
     def unusable(self, operand: Operand, layer: int) -> str | None:
         """Why an operand cannot be read, or None."""
-        if operand.name not in self.shapes or (operand.name == "h" and layer == -1):
-            return None
         if operand.by_row and self.problem.batch > 1:
             below = self.unusable(Operand("h", "bi"), layer - 1)
             if below is not None:
                 return below
-        defect = self.defect(operand.name, layer)
+        defect = None if self.given(operand.name, layer) else self.defect(operand.name, layer)
         if defect is None:
             return None
         label, _ = self.find(operand.name, layer)
         return defect.not_covered or f"{label} cannot be read: {defect.first_failure and defect.first_failure.message}"
+
+    def read_for(self, statement: Statement, layer: int) -> Iterator[tuple[Operand, int]]:
+        """Every array that the bound of a statement is computed from, with its layer."""
+        for operand in statement.operands:
+            at = layer + operand.layer
+            yield operand, at
+            if operand.evaluated_again is not None:
+                yield operand.evaluated_again[1], at
+            if self.recomputed(statement, operand):
+                yield Operand("h", "bi"), at - 1
+            if self.arithmetic.complement and operand.name == "h" and not self.given("h", at):
+                yield Operand("a", "bj"), at
+        if self.carried_forward(statement):
+            yield from ((Operand("h", "bj"), at) for at in range(self.problem.network.depth))
+
+    def carried_forward(self, statement: Statement) -> bool:
+        """Whether forward mode computes this quantity without the derivatives that the formula makes it from."""
+        reads = any(operand.name in _INNER_DERIVATIVES for operand in statement.operands)
+        return self.arithmetic.forward and (reads or statement.quantity in _DERIVATIVES_OF_LOSS)
+
+    def recomputed(self, statement: Statement, operand: Operand) -> bool:
+        """Whether the backward pass evaluates this activation again. It keeps the y of formula 10, the network's own
+        result, and the inputs of a layer; and the derivative of σ alone has nothing to evaluate again but its own σ(a),
+        which only excess precision makes another.
+        """
+        derivatives = (*_DERIVATIVES_OF_LOSS, *(("dh_da",) if self.arithmetic.excess else ()))
+        kept = operand.name != "h" or operand.layer < 0 or statement.evaluate is output_error
+        return self.arithmetic.recomputes and statement.quantity in derivatives and not kept
 
     def raw(self, operand: Operand, layer: int) -> tuple[str, Array, str]:
         """The operand's name, the array as given, and a letter for each of its axes."""
@@ -131,34 +206,59 @@ class _Arrays:
         assert array is not None  # `unusable` has seen it
         return name, array, indices
 
-    def lifted(self, operand: Operand, layer: int) -> Rounded | float:
-        """The operand as the formula reads it: known exactly, unless the framework evaluates it again."""
+    def lifted(self, statement: Statement, operand: Operand, layer: int) -> Rounded | float:
+        """The operand as the formula reads it: known exactly, unless the framework does not read what it returned."""
         if operand.name == "eta":
-            return float(self.problem.eta)
+            return self.arithmetic.held(self.problem.eta)
+        if self.arithmetic.forward and operand.name in _INNER_DERIVATIVES:
+            carried: Rounded = getattr(self.carried, operand.name)[layer]
+            return carried
+        number = self._operand(operand, layer)
+        if operand.evaluated_again is not None:
+            formula, source = operand.evaluated_again
+            again: Rounded = formula(self.lifted(statement, source, layer)).observed(self.raw(operand, layer)[1])
+            return again
+        if self.recomputed(statement, operand):
+            network, x = self.problem.network, self._operand(Operand("h", "bi"), layer - 1)
+            w, b = (self.arithmetic.exact(parameters[layer]) for parameters in (network.w, network.b))
+            number = sigmoid(linear(x, w, b)).observed(self.raw(operand, layer)[1])
+        return number
+
+    def _operand(self, operand: Operand, layer: int) -> Rounded:
         key = (operand.name, layer, operand.by_row, operand.product_inputs)
         if key not in self._lifted:
             _, array, indices = self.raw(operand, layer)
             if operand.by_row:  # the axis that this array lacks: j of a row of inputs, b of the one row's derivative
                 array = array[..., None] if indices == "bi" else array[..., None, :, :]
-            self._lifted[key] = self.arithmetic.exact(array, operand.product_inputs)
-        if operand.evaluated_again is not None:
-            formula, source = operand.evaluated_again
-            again: Rounded = formula(self.lifted(source, layer)).observed(self.raw(operand, layer)[1])
-            return again
+            given = self.given(operand.name, layer) or (operand.by_row and indices == "bi" and layer == 0)
+            number = (self.arithmetic.exact if given else self.arithmetic.computed)(array, operand.product_inputs)
+            if self.arithmetic.complement and operand.name == "h" and not given:
+                number = number.paired_with(self._operand(Operand("a", "bj"), layer))
+            self._lifted[key] = number
         return self._lifted[key]
+
+    @cached_property
+    def carried(self) -> Trace:
+        """The derivatives of L on the framework's own activations, in forward mode."""
+        depth = self.problem.network.depth
+        h = tuple(self._operand(Operand("h", "bj"), layer) for layer in range(depth))
+        given = replace(self.problem.map(self.arithmetic.exact), eta=self.arithmetic.held(self.problem.eta))
+        return forward_mode(given, h)
 
 
 def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally:
     defect = arrays.defect(statement.quantity, layer)
     if defect is not None:
         return defect
-    for operand in statement.operands:
-        for read in (operand, *(operand.evaluated_again or ())[1:]):
-            reason = arrays.unusable(read, layer + operand.layer)
-            if reason is not None:
-                return Tally(not_covered=reason)
+    for operand, at in arrays.read_for(statement, layer):
+        reason = arrays.unusable(operand, at)
+        if reason is not None:
+            return Tally(not_covered=reason)
     with np.errstate(all="ignore"):  # what is not finite is judged as such, below
-        bound = statement.evaluate(*(arrays.lifted(o, layer + o.layer) for o in statement.operands))
+        bound = statement.evaluate(*(arrays.lifted(statement, o, layer + o.layer) for o in statement.operands))
+        if arrays.carried_forward(statement):
+            carried = _select(getattr(arrays.carried, statement.quantity)[layer], statement.indices)
+            bound = carried.about(bound)
     name, found = arrays.find(statement.quantity, layer)
 
     def operands_of(network: tuple[int, ...], entry: tuple[int, ...]) -> dict[str, Number]:

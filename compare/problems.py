@@ -20,7 +20,8 @@ from compare.published import problem as published_problem
 from reference.network import Array, Network, Problem
 from reference.rounding import FORMATS
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+_LONG = ("float32", "float64")
 DOCUMENT = (2, 3, 2)
 """The widths of the net in the document's figure."""
 
@@ -36,15 +37,17 @@ class Recipe:
     ----------
     description : one line for `--list`
     make : (rng, dtype, networks) → problems; more than one where shapes differ
-    every_mode : part of the default plan of every mode; the others run in each adapter's first mode only
+    every_mode : the precisions in which it is part of every mode's default plan; an adapter's first mode runs it in all
     one_by_one : each network of the stack is a call of its own, without stack axes, because a framework takes
         different kernels for it
+    jacobians : asks for the Jacobians of single steps, not for gradients; only of modes that have a call for them
     """
 
     description: str
     make: Callable[[np.random.Generator, str, int], list[Problem]]
-    every_mode: bool = False
+    every_mode: tuple[str, ...] = ()
     one_by_one: bool = False
+    jacobians: bool = False
 
 
 def build(name: str, dtype: str, networks: int, seed: int) -> list[Problem]:
@@ -70,6 +73,7 @@ def random_problem(
     stack: tuple[int, ...],
     dtype: str,
     numbers: Numbers | None = None,
+    eta: float = 0.5,
 ) -> Problem:
     """A network of these widths with every entry drawn by ``numbers`` (standard normal), targets in [0, 1)."""
     draw = numbers or rng.standard_normal
@@ -80,7 +84,7 @@ def random_problem(
     w = tuple(array(n, m) for n, m in pairwise(widths))
     b = tuple(array(1, m) for m in widths[1:])
     t = array(batch, widths[-1]) if numbers else rng.random((*stack, batch, widths[-1])).astype(dtype)
-    return Problem(Network(w, b), array(batch, widths[0]), t)
+    return Problem(Network(w, b), array(batch, widths[0]), t, eta)
 
 
 def _document(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
@@ -91,8 +95,12 @@ def _single(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem
     return [random_problem(rng, DOCUMENT, 1, (min(networks, 200),), dtype)]
 
 
+def _few(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
+    return [random_problem(rng, DOCUMENT, 2, (50,), dtype)]
+
+
 def _all_different(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
-    return [random_problem(rng, (5, 7, 6, 4, 3), 3, (2, 25), dtype)]
+    return [random_problem(rng, (5, 7, 6, 4, 3), 3, (2, 25), dtype, eta=0.1)]  # η: in no format a power of two
 
 
 def _wide(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
@@ -104,8 +112,11 @@ def _deep(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
 
 
 def _saturated(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
-    """Numbers up to ±1 … ±1000: a from where σ′ is accurate to where y(1 − y) has lost it and beyond where eᵃ overflows."""
-    scale = 10 ** rng.uniform(0, 3, (networks, 1, 1))
+    """Numbers up to ±1 … ±1000: a from where σ′ is accurate to where y(1 − y) has lost it and beyond where eᵃ overflows.
+
+    At most the third root of the largest number, for gradients are sums of products of three.
+    """
+    scale = 10 ** rng.uniform(0, min(3, -FORMATS[dtype][1] * np.log10(2) / 3), (networks, 1, 1))
     return [random_problem(rng, DOCUMENT, 1, (networks,), dtype, lambda shape: scale * rng.uniform(-1, 1, shape))]
 
 
@@ -116,7 +127,7 @@ def _extreme(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     def numbers(shape: tuple[int, ...]) -> Array:
         kind = rng.integers(0, 5, shape)
         ordinary = rng.standard_normal(shape)
-        tiny = np.ldexp(rng.uniform(1, 2, shape), rng.integers(emin - precision + 1, emin + 30, shape))
+        tiny = np.ldexp(rng.uniform(1, 2, shape), rng.integers(emin - precision + 1, emin + min(30, -emin // 2), shape))
         large = np.ldexp(rng.uniform(1, 2, shape), rng.integers(0, -emin // 4, shape))
         signed = np.copysign(
             np.select([kind == 0, kind == 1, kind == 2], [0.0, tiny, large], np.abs(ordinary)), ordinary
@@ -134,12 +145,13 @@ def _sigmoid(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     """
     problem = random_problem(rng, DOCUMENT, 1, (networks,), dtype)
     precision, emin = FORMATS[dtype]
-    info = np.finfo(dtype)
     binade = np.ldexp(rng.uniform(1, 2, (networks, 3)), rng.integers(emin - precision + 1, -emin, (networks, 3)))
     signed = np.where(rng.random(binade.shape) < 0.5, binade, -binade)
     a = np.where(rng.random(binade.shape) < 0.25, rng.uniform(-30, 30, binade.shape), signed).astype(dtype)
-    edges = [0, info.smallest_subnormal, info.smallest_normal, info.eps, info.max, np.log(info.max), -np.log(info.tiny)]
-    edges += [precision * np.log(2), (precision + 1) * np.log(2), -np.log(float(info.smallest_subnormal))]
+    largest = (2 - 2.0 ** (1 - precision)) * 2.0 ** (1 - emin)
+    least, least_normal, epsilon = np.ldexp(1.0, emin - precision + 1), 2.0**emin, 2.0 ** (1 - precision)
+    edges = [0, least, least_normal, epsilon, largest, np.log(largest), -emin * np.log(2)]
+    edges += [precision * np.log(2), (precision + 1) * np.log(2), (precision - emin - 1) * np.log(2)]
     chosen = np.array([sign * float(edge) for edge in edges for sign in (1, -1)]).astype(dtype)
     count = min(chosen.size, a.size)
     a.flat[:count] = chosen[:count]
@@ -157,14 +169,15 @@ def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
 
 PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=True),
-        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, every_mode=True, one_by_one=True),
-        "all-different": Recipe("5-7-6-4-3, batch 3: no two widths alike", _all_different, every_mode=True),
+        "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=DTYPES),
+        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, every_mode=_LONG, one_by_one=True),
+        "all-different": Recipe("5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=_LONG),
         "wide": Recipe("64-128-10, batch 32", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
-        "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=True),
-        "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=True),
-        "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=True),
+        "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=_LONG),
+        "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=_LONG),
+        "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=_LONG),
+        "jacobian": Recipe("2-3-2 nets, every output by every input", _few, every_mode=_LONG, jacobians=True),
         "published": Recipe("worked examples from the literature", _published),
     }
 )

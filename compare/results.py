@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -22,12 +23,12 @@ SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 
 def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results.json."""
-    specs = {report.name: report.spec for report in outcome.adapters}
+    reports = {report.name: report for report in outcome.adapters}
     checks = []
     for key, tally in outcome.tallies.items():
         row = to_json(key, tally)
         if row["first_failure"] is not None:
-            row["first_failure"]["repeat"] = repeat_command(key, specs[key.adapter], options)
+            row["first_failure"]["repeat"] = repeat_command(key, reports[key.adapter], options)
         checks.append(row)
     digests = {name: digest for report in outcome.adapters for name, digest in report.digests.items()}
     return {
@@ -74,9 +75,12 @@ def probe(directory: Path) -> None:
         pass
 
 
-def repeat_command(key: Key, spec: str, options: Mapping[str, Any]) -> str:
+def repeat_command(key: Key, report: AdapterReport, options: Mapping[str, Any]) -> str:
     """The command that compares just the adapter, mode, precision and problem of ``key`` again."""
+    spec = report.spec
     which = f"--adapter {spec} --frameworks" if ":" in spec else f"--frameworks {spec}"
+    if report.python:
+        which += f" --python {shlex.quote(f'{spec}={report.python}')}"
     return (
         f"nox -s compare -- {which} --modes {key.mode} --dtypes {key.dtype} --problems {key.problem}"
         f" --device {key.device} --networks {options['networks']} --seed {options['seed']}"
@@ -88,6 +92,7 @@ def _adapter(report: AdapterReport) -> dict[str, Any]:
         "name": report.name,
         "framework": report.framework,
         "version": report.version,
+        "python": report.python,
         "status": report.status,
         "reason": "; ".join(report.reasons) or None,
         "settings": report.settings,

@@ -15,9 +15,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,13 +28,32 @@ from compare.worker import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
+LAST_WORDS = 10_000
+"""How much of the end of a worker's standard error is looked at, in bytes: a crash in a loop may write gigabytes."""
+
+MEANING = {
+    "SIGSEGV": "an invalid memory access in native code",
+    "SIGBUS": "an invalid memory access in native code",
+    "SIGILL": "often an instruction that this processor does not have",
+    "SIGKILL": "often the system's out-of-memory killer",
+}
+"""What the signals usually mean that say nothing themselves; before an abort, a library says why."""
+
 
 @dataclass
 class AdapterReport:
-    """What became of one adapter. ``status`` is "compared", "failed", or "not compared"."""
+    """What became of one adapter.
+
+    Attributes
+    ----------
+    spec, name : what was asked for, and what it calls itself: no two in a run have one name
+    python : the interpreter it ran under, if not this one
+    status : "compared", "failed", or "not compared"
+    """
 
     spec: str
     name: str
+    python: str | None = None
     framework: str | None = None
     version: str | None = None
     status: str = "failed"
@@ -72,16 +93,22 @@ Listener = Callable[[AdapterReport, Mapping[str, Any]], None]
 """Told of every event of every worker, for the progress display."""
 
 
-def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: None) -> Outcome:
+def run(
+    jobs: Iterable[Job],
+    timeout: float,
+    listener: Listener = lambda *_: None,
+    pythons: Sequence[str | None] = (),
+) -> Outcome:
     """Run every job in a process of its own and gather the tallies.
 
-    A worker that says nothing for ``timeout`` seconds is stopped; on any exception (such as Ctrl-C) all are.
+    ``pythons`` holds each job's interpreter, None and what is not there meaning this one. A worker that says nothing
+    for ``timeout`` seconds is stopped; on any exception (such as Ctrl-C) all are.
     """
     start = time.monotonic()
     events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
     workers: list[_Worker] = []
     try:
-        workers.extend(_Worker(job, timeout, events) for job in jobs)
+        workers.extend(_Worker(job, python, timeout, events) for job, python in zip_longest(jobs, pythons))
         running = set(workers)
         while running:
             try:
@@ -103,6 +130,7 @@ def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: Non
             worker.kill()
             worker.errors.close()
     _demand_own_names(workers)
+    _tell_apart(workers)
     _demand_same_problems(workers)
     return Outcome([w.report for w in workers], merge(*(w.tallies for w in workers)), time.monotonic() - start)
 
@@ -110,17 +138,17 @@ def run(jobs: Iterable[Job], timeout: float, listener: Listener = lambda *_: Non
 class _Worker:
     """One running worker process and what it has reported so far."""
 
-    def __init__(self, job: Job, timeout: float, events: queue.Queue[Any]) -> None:
+    def __init__(self, job: Job, python: str | None, timeout: float, events: queue.Queue[Any]) -> None:
         self.job, self.timeout = job, timeout
-        self.report = AdapterReport(job.adapter, job.adapter)
+        self.report = AdapterReport(job.adapter, job.adapter, python)
         self.tallies: dict[Key, Tally] = {}
-        self.task = "starting"
+        self.when = "while starting"  # the framework's import is part of it
         self.heard_from = time.monotonic()
         self.done = self.silent = False
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "compare.worker"],
+            [python or sys.executable, "-m", "compare.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -152,7 +180,7 @@ class _Worker:
             report.name, report.framework, report.version = event["name"], event["framework"], event["version"]
             report.modes, report.settings = event["modes"], event["settings"]
         elif kind == "start":
-            self.task = event["task"]
+            self.when = f"in {event['task']}"
         elif kind == "tallies":
             self.tallies = merge(self.tallies, dict(map(from_json, event["rows"])))
         elif kind == "not offered":
@@ -179,9 +207,9 @@ class _Worker:
             self.kill()
         report = self.report
         if self.silent:
-            report.reasons.append(f"no answer within {self.timeout:g} s while {self.task}; stopped")
+            report.reasons.append(f"no answer within {self.timeout:g} s {self.when}; stopped")
         elif not self.done:
-            report.reasons.append(f"the worker {_how_it_ended(status)} while {self.task}{_last_line(self.errors)}")
+            report.reasons.append(f"the worker {_how_it_ended(status)} {self.when}{_last_line(self.errors)}")
         if report.reasons:
             report.status = "failed"
         elif any(tally.entries for tally in self.tallies.values()):
@@ -212,6 +240,22 @@ def _demand_own_names(workers: list[_Worker]) -> None:
             report.name, worker.tallies = report.spec, {}
 
 
+def _tell_apart(workers: list[_Worker]) -> None:
+    """An adapter that ran more than once is named by its version too, and by a number where that is the same."""
+    runs = Counter(worker.report.spec for worker in workers)
+    taken = {worker.report.name for worker in workers if runs[worker.report.spec] == 1}
+    for worker in workers:
+        report = worker.report
+        if runs[report.spec] > 1:
+            versioned = f"{report.name}@{report.version}" if report.version else report.name
+            report.name, number = versioned, 1
+            while report.name in taken:
+                number += 1
+                report.name = f"{versioned}#{number}"
+            taken.add(report.name)
+            worker.tallies = {key._replace(adapter=report.name): tally for key, tally in worker.tallies.items()}
+
+
 def _demand_same_problems(workers: list[_Worker]) -> None:
     """Every worker must have made the same bytes; one that did not compared something else."""
     agreed: dict[str, str] = {}
@@ -224,12 +268,17 @@ def _demand_same_problems(workers: list[_Worker]) -> None:
 
 
 def _how_it_ended(status: int) -> str:
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with exit status {status}"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-status}"
+    return f"was ended by {name}" + (f" ({MEANING[name]})" if name in MEANING else "")
 
 
 def _last_line(errors: IO[bytes]) -> str:
-    errors.seek(0)
+    """What the worker wrote last, which for an exception is its kind and message."""
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_WORDS))
     lines = errors.read().decode(errors="replace").strip().splitlines()
-    return f": {lines[-1]}" if lines else ""
+    return f": {lines[-1].strip()}" if lines else ""

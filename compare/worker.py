@@ -21,7 +21,7 @@ from compare import check
 from compare.problems import PROBLEMS, build, digest
 from compare.tally import Key, Tally, merge, to_json
 from reference.exact import Exact, exact_gradients
-from reference.network import Array, Gradients, Problem, Trace, quantity_shapes, single
+from reference.network import Array, Gradients, Jacobians, Problem, Trace, quantity_shapes, single
 from reference.rounding import Arithmetic
 
 TRUTH_NETWORKS = 250
@@ -49,7 +49,7 @@ class Job:
             for mode in modes
             for dtype in self.dtypes
             for problem in self.problems
-            if self.every_combination or mode == adapter.modes[0] or PROBLEMS[problem].every_mode
+            if self.every_combination or mode == adapter.modes[0] or dtype in PROBLEMS[problem].every_mode
         ]
 
 
@@ -124,24 +124,18 @@ class _Runner:
         self.job, self.adapter = job, adapter
         self.digests: dict[str, str] = {}
         self._problems: dict[tuple[str, str], list[Problem]] = {}
-        self._truths: dict[tuple[str, str], list[dict[str, tuple[Exact, ...]]]] = {}
+        self._truths: dict[tuple[str, int, str], dict[str, tuple[Exact, ...]]] = {}
 
     def task(self, mode: str, arithmetic: Arithmetic, name: str, watch: _Stopwatch) -> dict[Key, Tally]:
         dtype = arithmetic.dtype
         problems = self._made(name, dtype)
-        if (name, dtype) not in self._truths:
-            self._truths[name, dtype] = watch.time("truth", lambda: [_truth(p, arithmetic) for p in problems])
         parts = []
-        for problem, truth in zip(problems, self._truths[name, dtype], strict=True):
-            one_by_one = PROBLEMS[name].one_by_one
-            trace = watch.time("framework", self._call, self.adapter.trace, Trace, problem, mode, one_by_one)
-            gradients = watch.time(
-                "framework", self._call, self.adapter.gradients, Gradients, problem, mode, one_by_one
-            )
-            for kind, tallies in (
-                ("step", watch.time("check", check.step, problem, trace, arithmetic)),
-                ("end-to-end", watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth)),
-            ):
+        for i, problem in enumerate(problems):
+            if PROBLEMS[name].jacobians:
+                judged = self._jacobians(mode, arithmetic, problem, watch)
+            else:
+                judged = self._gradients(mode, arithmetic, problem, (name, i, dtype), watch)
+            for kind, tallies in judged:
                 parts.append(
                     {
                         Key(self.adapter.name, mode, dtype, self.job.device, name, kind, formula, layer): tally
@@ -150,6 +144,26 @@ class _Runner:
                 )
         return merge(*parts)
 
+    def _gradients(
+        self, mode: str, arithmetic: Arithmetic, problem: Problem, key: tuple[str, int, str], watch: _Stopwatch
+    ) -> Iterator[tuple[str, check.Tallies]]:
+        one_by_one, reasons = PROBLEMS[key[0]].one_by_one, getattr(self.adapter, "not_covered", {})
+        if key not in self._truths:
+            self._truths[key] = watch.time("truth", _truth, problem, arithmetic)
+        trace = watch.time("framework", self._call, self.adapter.trace, Trace, problem, mode, one_by_one)
+        yield "step", watch.time("check", check.step, problem, trace, arithmetic, reasons)
+        gradients = watch.time("framework", self._call, self.adapter.gradients, Gradients, problem, mode, one_by_one)
+        truth = self._truths[key]
+        yield "end-to-end", watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth, reasons)
+
+    def _jacobians(
+        self, mode: str, arithmetic: Arithmetic, problem: Problem, watch: _Stopwatch
+    ) -> Iterator[tuple[str, check.Tallies]]:
+        method = getattr(self.adapter, "jacobians", lambda *_: None)
+        found = watch.time("framework", self._call, method, Jacobians | None, problem, mode, False)
+        if found is not None:
+            yield "step", watch.time("check", check.jacobians, problem, found, arithmetic)
+
     def _made(self, name: str, dtype: str) -> list[Problem]:
         key = (name, dtype)
         if key not in self._problems:
@@ -157,7 +171,7 @@ class _Runner:
             self.digests[f"{name} {dtype}"] = digest(self._problems[key])
         return self._problems[key]
 
-    def _call(self, method: Callable[..., Any], kind: type, problem: Problem, mode: str, one_by_one: bool) -> Any:
+    def _call(self, method: Callable[..., Any], kind: Any, problem: Problem, mode: str, one_by_one: bool) -> Any:
         """The adapter's answer for a problem, or its answers for the networks of a stack, put together again."""
         problems = [single(problem, i) for i in range(problem.network.stack[0])] if one_by_one else [problem]
         answers = []
@@ -165,7 +179,8 @@ class _Runner:
             before = [array.tobytes() for _, array in one.named()]
             answer = method(one, mode)
             if not isinstance(answer, kind):
-                raise ValueError(f"{method.__name__}: found {type(answer).__name__}, expected a {kind.__name__}")
+                expected = getattr(kind, "__name__", kind)
+                raise ValueError(f"{method.__name__}: found {type(answer).__name__}, expected a {expected}")
             for (name, array), given in zip(one.named(), before, strict=True):
                 if array.tobytes() != given:
                     raise ValueError(f"{method.__name__} changed its argument: {name} is not what was given")

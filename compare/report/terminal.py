@@ -18,8 +18,14 @@ from compare.run import AdapterReport, Listener, Outcome
 from compare.tally import Key, Number, Tally, total
 from reference.formulas import LEDGER
 
-MOST_MISMATCHES = 10
-"""Mismatches shown per framework; results.json has all."""
+MOST = 10
+"""Mismatches, and reasons of a failure, shown per adapter; results.json has all."""
+
+PRECISIONS = ("float64", "float32", "bfloat16", "float16")
+"""In the order of their columns."""
+
+WIDTH = 100
+"""Every table fits in it: where the modes are many, the formulas are wrapped."""
 
 
 @contextmanager
@@ -27,123 +33,161 @@ def progress(console: Console) -> Iterator[Listener]:
     """A bar per adapter while the workers run; on no terminal, a line as each ends."""
     columns = (TextColumn("{task.fields[name]:<12}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as bars:
-        rows: dict[str, Any] = {}
+        rows: dict[int, Any] = {}
 
         def listen(report: AdapterReport, event: Mapping[str, Any]) -> None:
-            if report.spec not in rows:
-                rows[report.spec] = bars.add_task("importing", name=report.name, total=None)
-            row, kind = rows[report.spec], event["event"]
+            one = id(report)  # an adapter may run under several interpreters
+            if one not in rows:
+                rows[one] = bars.add_task("importing", name=report.name, total=None)
+            kind = event["event"]
             if kind == "adapter":
-                bars.update(row, name=report.name, total=event["tasks"])
+                name = f"{report.name}@{report.version}" if report.python else report.name
+                bars.update(rows[one], name=name, total=event["tasks"])
             elif kind == "start":
-                bars.update(row, description=event["task"])
+                bars.update(rows[one], description=event["task"])
             elif kind == "finished":
-                bars.advance(row)
+                bars.advance(rows[one])
             elif kind == "ended":
-                bars.update(row, description=report.status)
+                bars.update(rows[one], description=report.status)
                 if not console.is_terminal:
-                    console.print(f"{report.name}: {report.status}")
+                    console.print(f"{_who(report)}: {report.status}", markup=False, soft_wrap=True)
 
         yield listen
 
 
 def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None:
     """Print everything."""
+    console.width = max(console.width, WIDTH)  # a narrower terminal wraps the lines, and cuts nothing off
     for report in outcome.adapters:
-        own = {key: tally for key, tally in outcome.tallies.items() if key.adapter == report.name}
+        own = _of(outcome.tallies, adapter=report.name)
         if own:
-            console.print(_formulas(report, own))
-            _print_absences(report, own, console)
+            console.print(_formulas(report, own), width=WIDTH)
+            _print_not_covered(report, own, console)
+            console.print()
     if outcome.tallies:
-        console.print(_truth(outcome), _summary(outcome))
+        console.print(_truth(outcome), "", _summary(outcome), "", sep="\n")
     for report in outcome.adapters:
         _print_mismatches(report, outcome, options, console)
     for report in outcome.adapters:
-        for refused in report.not_offered:
-            what = " ".join(filter(None, (report.name, refused["mode"], refused["dtype"])))
-            console.print(f"[yellow]not available[/]  {what}: {_plain(refused['reason'])}", soft_wrap=True)
-        for reason in report.reasons:
-            console.print(f"[red]failed[/]  {report.name}: {_plain(reason)}", soft_wrap=True)
+        _print_not_available(report, options, console)
+        for reason in report.reasons[:MOST]:
+            console.print(f"[red]failed[/]  {_plain(_who(report))}: {_plain(reason)}", soft_wrap=True)
+        _print_more("reasons", len(report.reasons), report, console)
     console.print(_verdict(outcome), soft_wrap=True)
 
 
-def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Table:
-    """Formula by formula, and for each mode: entries, worst ULP, worst fraction of the bound."""
+def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Group:
+    """Formula by formula: entries and worst ULP, and for each mode the worst fraction of the bound."""
     modes = [mode for mode in report.modes if any(key.mode == mode for key in tallies)]
-    table = Table(title=f"{report.framework} {report.version}", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    table.add_column("", justify="right")
-    table.add_column("formula", no_wrap=True)
-    for mode in modes:
-        table.add_column(f"{mode}\nentries", justify="right")
-        table.add_column("\nULP", justify="right")
-        table.add_column("\nof bound", justify="right")
+    table = _table(gap=1)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("formula", min_width=24)
+    for name in ("entries", "ULP", *modes):
+        table.add_column(_plain(name), justify="right", no_wrap=True)
     for formula in LEDGER:
-        cells = []
-        for mode in modes:
-            cells += _cells(total(_of(tallies, mode=mode, check="step", formula=formula.number)))
-        table.add_row(formula.number, formula.text, *cells)
+        own = _of(tallies, check="step", formula=formula.number)
+        everywhere = total(own)
+        cells = (_fraction_covered(total(_of(own, mode=mode))) for mode in modes)
+        table.add_row(formula.number, formula.text, _count(everywhere), _ulp(everywhere), *cells)
     table.add_section()
-    cells = []
-    for mode in modes:
-        tally = total(_of(tallies, mode=mode, check="end-to-end"))
-        cells += [_count(tally.entries), "", _fraction(tally)]
-    table.add_row("", "gradients, end to end", *cells)
-    return table
+    own = _of(tallies, check="end-to-end")
+    cells = (_fraction_covered(total(_of(own, mode=mode))) for mode in modes)
+    table.add_row("", "gradients, end to end", _count(total(own)), "", *cells)
+    under = f" under {report.python}" if report.python else ""
+    title = f"{report.framework} {report.version}{under}"
+    note = ""
+    if any(tally.not_covered for tally in tallies.values()):
+        note = "– not covered, * not covered everywhere: see below"
+    return _titled(title, "worst ULP, and worst fraction of bound in each mode", table, note)
 
 
-def _print_absences(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
-    """What was not covered, and why."""
-    missing: dict[tuple[str, str], set[str]] = {}
+def _print_not_covered(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
+    """What was not compared, and why: a line for each reason."""
+    missing: dict[tuple[str, str, str], set[str]] = {}
     for key, tally in tallies.items():
         if tally.not_covered:
-            missing.setdefault((key.mode, tally.not_covered), set()).add(key.formula)
-    for (mode, reason), numbers in missing.items():
+            missing.setdefault((tally.not_covered, key.mode, key.dtype), set()).add(key.formula)
+    lines: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for (reason, mode, dtype), numbers in missing.items():
         formulas = ", ".join(formula.number for formula in LEDGER if formula.number in numbers)
-        console.print(f"[yellow]not covered[/]  {report.name} {mode}, {formulas}: {_plain(reason)}", soft_wrap=True)
+        lines.setdefault((reason, formulas), set()).add((mode, dtype))
+    dtypes = {key.dtype for key in tallies}
+    for (reason, formulas), places in lines.items():
+        where = f"{_plain(report.name)} {_places(places, report.modes, dtypes)}, {formulas}"
+        console.print(f"[yellow]not covered[/]  {where}: {_plain(reason)}", soft_wrap=True)
 
 
-def _truth(outcome: Outcome) -> Table:
+def _print_not_available(report: AdapterReport, options: Mapping[str, Any], console: Console) -> None:
+    """What the adapter does not have here, and why: a line for each reason."""
+    lines: dict[str, set[tuple[str, str]]] = {}
+    for refused in report.not_offered:
+        places = lines.setdefault(refused["reason"] or "", set())
+        if refused["mode"] and refused["dtype"]:  # else it is the device, and everything
+            places.add((refused["mode"], refused["dtype"]))
+    for reason, places in lines.items():
+        where = " ".join(filter(None, (report.name, _places(places, report.modes, set(options["dtypes"])))))
+        console.print(f"[yellow]not available[/]  {_plain(where)}: {_plain(reason)}", soft_wrap=True)
+
+
+def _places(places: set[tuple[str, str]], modes: Iterable[str], dtypes: set[str]) -> str:
+    """Pairs of a mode and a precision in few words: "forward vmap (bfloat16 float16), jit"; every one is not named."""
+    groups: dict[str, list[str]] = {}
+    for mode in modes:
+        found = {dtype for m, dtype in places if m == mode}
+        if found:
+            groups.setdefault("" if found == dtypes else f" ({' '.join(_ordered(found))})", []).append(mode)
+    return ", ".join(" ".join(group) + found for found, group in groups.items())
+
+
+def _truth(outcome: Outcome) -> Group:
     """Distance of the gradients from the exact derivative, by problem: reported, judges nothing."""
-    table = Table(title="Gradients against the exact derivative: worst ULP", box=box.SIMPLE_HEAD, title_style="bold",
-                  caption="Judges nothing: near saturation y(1 − y) cancels, and cancelling sums lose digits, in any "
-                  "correct code.", pad_edge=False)  # fmt: skip
-    ends = {key: tally for key, tally in outcome.tallies.items() if key.check == "end-to-end"}
-    order = [report.name for report in outcome.adapters]
-    columns = sorted({(key.adapter, key.dtype) for key in ends}, key=lambda column: (order.index(column[0]), column[1]))
+    ends = _of(outcome.tallies, check="end-to-end")
+    table = _table()
+    dtypes = _ordered(key.dtype for key in ends)
     table.add_column("problem")
-    for adapter, dtype in columns:
-        table.add_column(f"{adapter}\n{dtype}", justify="right")
+    for dtype in dtypes:
+        table.add_column(dtype, justify="right")
     for problem in dict.fromkeys(key.problem for key in ends):
-        cells = (total(_of(ends, adapter=a, dtype=d, problem=problem)) for a, d in columns)
-        table.add_row(problem, *(_ulp(tally) for tally in cells))
-    return table
+        own = _of(ends, problem=problem)
+        table.add_row(problem, *(_ulp(total(_of(own, dtype=dtype))) for dtype in dtypes))
+    note = "Judges nothing: y(1 − y) near saturation, and sums, cancel in any correct code."
+    return _titled("Gradients against the exact derivative", "worst ULP of all frameworks and modes", table, note)
 
 
-def _summary(outcome: Outcome) -> Table:
-    """A line for each framework, mode and precision."""
-    table = Table(title="Summary", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    for name, justify in (
-        ("framework", "left"), ("mode", "left"), ("precision", "left"), ("formulas", "right"), ("entries", "right"),
-        ("step by step", "right"), ("end to end", "right"), ("verdict", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
-    order = [(report.name, mode) for report in outcome.adapters for mode in report.modes]
-    found = {(key.adapter, key.mode, key.dtype) for key in outcome.tallies}
-    groups = sorted(found, key=lambda group: (order.index(group[:2]), group[2]))
-    for adapter, mode, dtype in groups:
-        own = _of(outcome.tallies, adapter=adapter, mode=mode, dtype=dtype)
-        step = _of(own, check="step")
-        missing = {key.formula for key, tally in step.items() if tally.not_covered}
-        covered = {key.formula for key, tally in step.items() if tally.entries} - missing
-        everything, failures = total(own), sum(tally.failures for tally in own.values())
-        verdict = f"[red]{failures:,} mismatches[/]" if failures else "[green]agree[/]"
-        if not everything.entries:
-            verdict = "[yellow]nothing compared[/]"
-        table.add_row(
-            adapter, mode, dtype, f"{len(covered)}/{len(LEDGER)}", _count(everything.entries),
-            _fraction(total(step)), _fraction(total(_of(own, check="end-to-end"))), verdict,
-        )  # fmt: skip
-    return table
+def _summary(outcome: Outcome) -> Group:
+    """A line for each framework and mode."""
+    table = _table()
+    table.add_column("framework", overflow="fold")
+    table.add_column("mode", no_wrap=True)
+    dtypes = _ordered(key.dtype for key in outcome.tallies)
+    for name in ("formulas", "entries", *dtypes):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for report in outcome.adapters:
+        theirs = _of(outcome.tallies, adapter=report.name)
+        for mode in report.modes:
+            own = _of(theirs, mode=mode)
+            if own:
+                table.add_row(_plain(report.name), _plain(mode), *_summary_cells(own, dtypes))
+    return _titled("Summary", "in each precision, the worst fraction of bound: step by step, and end to end", table)
+
+
+def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[str]:
+    step, end = _of(own, check="step"), _of(own, check="end-to-end")
+    missing = {key.formula for key, tally in step.items() if tally.not_covered}
+    covered = {key.formula for key, tally in step.items() if tally.entries} - missing
+    everything = total(own)
+    yield f"{len(covered)}/{len(LEDGER)}"
+    yield _count(everything)
+    for dtype in dtypes:
+        if _of(own, dtype=dtype):
+            yield f"{_fraction(total(_of(step, dtype=dtype)))} {_fraction(total(_of(end, dtype=dtype)), 4)}"
+        else:
+            yield "–"
+    if not everything.entries:
+        yield "[yellow]unjudged[/]"
+    else:
+        yield "[red]mismatch[/]" if everything.failures else "[green]agree[/]"
 
 
 def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[str, Any], console: Console) -> None:
@@ -155,17 +199,14 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
     failed = [(key, tally) for key, tally in outcome.tallies.items() if key.adapter == report.name and tally.failures]
     failed.sort(key=lambda item: (*item[0][1:6], order[item[0].formula], item[0].layer))
     seen: set[tuple[str, ...]] = set()
-    shown = 0
     for key, tally in failed:
         group = (key.mode, key.dtype, key.problem, key.check)
         failure = tally.first_failure
         if failure is None or group in seen:
             continue
         seen.add(group)
-        shown += 1
-        if shown > MOST_MISMATCHES:
-            console.print(f"… and more of {report.name}: results.json has every one.")
-            return
+        if len(seen) > MOST:
+            continue
         grid = Table.grid(padding=(0, 2))
         where = "" if failure.stage in ("shape", "dtype") else f", network {failure.network}"
         where += f", entry {list(failure.entry)}" if failure.entry else ""
@@ -177,14 +218,23 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
                 grid.add_row(_plain(name), f"{number.decimal}   {number.hex}")
         else:
             grid.add_row("what", _plain(failure.message))
-        grid.add_row("repeat", Text(repeat_command(key, report.spec, options), no_wrap=False))
+        grid.add_row("repeat", Text(repeat_command(key, report, options), no_wrap=False))
         others = len({k.formula for k, _ in failed if (k.mode, k.dtype, k.problem, k.check) == group} - {key.formula})
         title = (
             f"[bold red]mismatch[/]  {key.adapter} {key.mode} {key.dtype}, {key.problem}, {key.check}: "
             f"formula {key.formula}, layer {key.layer}:  {_plain(texts[key.formula])}"
         )
         note = Text(f"{others} further formulas disagree here.") if others else Text()
-        console.print(Group(Text.from_markup(title), grid, note))
+        console.print(title, soft_wrap=True)
+        console.print(grid, note)
+    _print_more("mismatches", len(seen), report, console)
+
+
+def _print_more(what: str, number: int, report: AdapterReport, console: Console) -> None:
+    """How many lines of an adapter were left out."""
+    if number > MOST:
+        more = f"… and {number - MOST} more {what} of {report.name}: results.json has every one."
+        console.print(more, markup=False, soft_wrap=True)
 
 
 def _few(operands: Mapping[str, Number], most: int = 24) -> Iterable[tuple[str, Number]]:
@@ -204,16 +254,34 @@ def _verdict(outcome: Outcome) -> str:
     }[outcome.verdict]
 
 
-def _of(tallies: Mapping[Key, Tally], **fields: str) -> dict[Key, Tally]:
-    return {key: t for key, t in tallies.items() if all(getattr(key, name) == value for name, value in fields.items())}
+def _of(tallies: Mapping[Key, Tally], **fields: str) -> Mapping[Key, Tally]:
+    """Those whose keys have these values."""
+    for name, value in fields.items():
+        tallies = {key: tally for key, tally in tallies.items() if getattr(key, name) == value}
+    return tallies
 
 
-def _cells(tally: Tally) -> list[str]:
-    return [_count(tally.entries), _ulp(tally), _fraction(tally)] if tally.entries else ["–", "", ""]
+def _table(gap: int = 2) -> Table:
+    """An empty table, its columns ``gap`` apart."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
 
 
-def _count(entries: int) -> str:
-    return f"{entries:,}"
+def _titled(title: str, meaning: str, table: Table, note: str = "") -> Group:
+    """A table below its title and what its numbers are; Rich's own titles are wrapped to the table's width."""
+    return Group(Text(title, "bold"), Text(meaning), table, *([Text(note)] if note else []))
+
+
+def _ordered(dtypes: Iterable[str]) -> list[str]:
+    """Each precision once, in the order of their columns."""
+    return sorted(set(dtypes), key=PRECISIONS.index)
+
+
+def _who(report: AdapterReport) -> str:
+    return f"{report.name} under {report.python}" if report.python else report.name
+
+
+def _count(tally: Tally) -> str:
+    return f"{tally.entries:,}" if tally.entries else "–"
 
 
 def _ulp(tally: Tally) -> str:
@@ -223,11 +291,16 @@ def _ulp(tally: Tally) -> str:
     return f"{worst:.2f}" if worst < 1000 else f"{worst:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
-def _fraction(tally: Tally) -> str:
-    if not tally.entries:
-        return ""
-    text = f"{tally.worst_bound_fraction:.2f}" if math.isfinite(tally.worst_bound_fraction) else "∞"
-    return f"[red]{text}[/]" if tally.failures else text
+def _fraction(tally: Tally, width: int = 0) -> str:
+    """The worst fraction of the bound: red if it is a mismatch, "–" if nothing was compared."""
+    worst = tally.worst_bound_fraction
+    text = "–" if not tally.entries else f"{worst:.2f}" if math.isfinite(worst) else "∞"
+    return f"[red]{text:>{width}}[/]" if tally.failures else f"{text:>{width}}"
+
+
+def _fraction_covered(tally: Tally) -> str:
+    """As above, and whether something was not compared."""
+    return _fraction(tally) + ("*" if tally.entries and tally.not_covered else "")
 
 
 def _plain(text: str | None) -> str:

@@ -1,10 +1,12 @@
 """Adapters that fail, each in one way: NumPy, but for that."""
 
+import ctypes
 import os
 import signal
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -37,6 +39,38 @@ class Aborts(Fake):
     def gradients(self, *_: Any) -> Gradients:
         print("malloc(): corrupted top size", file=sys.stderr, flush=True)
         os.abort()
+
+
+class Segfaults(Fake):
+    def trace(self, *_: Any) -> Trace:
+        ctypes.string_at(0)
+        hang()
+
+
+MEMORY = 1 << 34
+
+
+def limit_memory() -> int:
+    """Leave this process with address space for MEMORY bytes: less than the number returned."""
+    import resource  # not on every system
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return MEMORY + 1
+
+
+class RunsOutOfMemory(Fake):
+    def trace(self, *_: Any) -> Trace:
+        bytearray(limit_memory())
+        hang()
+
+
+class RunsOutOfNativeMemory(Fake):
+    """C++ code finds no memory, and nothing catches its exception."""
+
+    def trace(self, *_: Any) -> Trace:
+        operator_new = ctypes.CDLL("libstdc++.so.6")._Znwm
+        operator_new(ctypes.c_size_t(limit_memory()))
+        hang()
 
 
 class Exits(Fake):
@@ -193,6 +227,17 @@ class WrongValue(OneHidden):
     def spoil(a: Any) -> Any:
         a[3, 0, 2] += 1
         return a
+
+
+class WrongSinceTwo(WrongValue):
+    """NumPy up to version 1 of ``a_framework``, which only some environments have."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        self.version = import_module("a_framework").__version__
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        return NumPy.trace(self, problem, mode) if self.version.startswith("1.") else super().trace(problem, mode)
 
 
 class WrongValueThenCrash(WrongValue):

@@ -1,6 +1,7 @@
 """The command line: bad options end in one sentence before any work, and the exit status is the verdict."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,14 @@ import compare.__main__ as cli
 import compare.run
 from adapters import REGISTRY
 from compare.problems import DTYPES, PROBLEMS
+from compare.worker import Job
 from reference.formulas import LEDGER
 
 ROOT = Path(__file__).parent.parent.parent
 FAKES = "tests.compare.fake_adapters:"
 SMALL = ["--problems", "document", "--networks", "5", "--dtypes", "float32"]
-FRAMEWORKS = "numpy, pytorch, jax, tensorflow"
+FRAMEWORKS = ", ".join(REGISTRY)
+MODES = ", ".join(dict.fromkeys(mode for entry in REGISTRY.values() for mode in entry.modes))
 
 # --- bad options ----------------------------------------------------------------------------------------------------
 
@@ -27,9 +30,9 @@ REFUSED = {
     "--frameworks torch": f"--frameworks: found 'torch', expected one of {FRAMEWORKS}",
     "--frameworks numpy torch theano": f"--frameworks: found 'torch', 'theano', expected one of {FRAMEWORKS}",
     "--frameworks": f"--frameworks: found no name and no --adapter, expected one of {FRAMEWORKS}",
-    "--modes fast": "--modes: found 'fast', expected one of eager, compile, jit, function, xla",
+    "--modes fast": f"--modes: found 'fast', expected one of {MODES}",
     "--frameworks numpy --modes jit": "--modes: found 'jit', expected one of eager",
-    "--dtypes float16": "--dtypes: found 'float16', expected one of float32, float64",
+    "--dtypes float8": f"--dtypes: found 'float8', expected one of {', '.join(DTYPES)}",
     "--problems net": f"--problems: found 'net', expected one of {', '.join(PROBLEMS)}, all",
     "--networks 0": f"argument --networks: found '0', {WHOLE_FROM_1}",
     "--networks -1": f"argument --networks: found '-1', {WHOLE_FROM_1}",
@@ -45,6 +48,15 @@ REFUSED = {
     "--adapter numpy": "--adapter: found 'numpy', expected MODULE:CLASS",
     "--adapter :NumPy": "--adapter: found ':NumPy', expected MODULE:CLASS",
     "--adapter adapters.numpy_:": "--adapter: found 'adapters.numpy_:', expected MODULE:CLASS",
+    "--python jax": "--python: found 'jax', expected NAME=INTERPRETER",
+    "--python jax=": "--python: found 'jax=', expected NAME=INTERPRETER",
+    "--python =python3": "--python: found '=python3', expected NAME=INTERPRETER",
+    "--python torch=python3": f"--python: found 'torch', expected one of {FRAMEWORKS}",
+    "--python a:B=python3 --adapter a:C": f"--python: found 'a:B', expected one of {FRAMEWORKS}, a:C",
+    "--python jax=python3 --frameworks numpy --adapter a:B": "--python: found 'jax', expected one of numpy, a:B, which "
+    "--frameworks and --adapter name",
+    "--python jax=no/such=python": "--python: found 'no/such=python' (no such program), expected Python 3.11 or later",
+    "--python jax=true": "--python: found 'true' (no Python), expected Python 3.11 or later",
 }
 
 
@@ -84,6 +96,19 @@ def test_report_that_cannot_be_written_is_refused(below, capsys, tmp_path):
     sentence = sentence_on_refusal(["--report", str(path)], capsys)
     reason = "Not a directory" if below else "File exists"
     assert sentence == f"--report: found {str(path)!r} ({reason}), expected a directory that can be written to"
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("#!/bin/sh\necho Python 3.9", "Python 3.9"), ("#!/bin/sh\necho 3.12 >&2", "no Python"), ("\x7fELF", "no Python")],
+)
+def test_interpreter_that_cannot_run_a_worker_is_refused(content, found, capsys, tmp_path):
+    program = tmp_path / "python"
+    program.write_text(content)
+    program.chmod(0o755)
+    sentence = sentence_on_refusal(["--python", f"numpy={program}"], capsys)
+    assert sentence == f"--python: found {str(program)!r} ({found}), expected Python 3.11 or later"
 
 
 @pytest.mark.usefixtures("no_work")
@@ -184,7 +209,7 @@ def test_crash_is_not_agreement(capsys, tmp_path):
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()
     assert err == ""
-    assert "failed  Crashes: the worker was ended by SIGKILL while eager float32 document" in out
+    assert "failed  Crashes: the worker was ended by SIGKILL (often the system's out-of-memory killer) in eager" in out
     assert "incomplete: 660 entries compared" in out
     assert verdict_in(tmp_path) == "incomplete"
 
@@ -247,10 +272,15 @@ def test_report_that_can_no_longer_be_written(capsys, monkeypatch, tmp_path):
 
 
 def jobs_of(monkeypatch, tmp_path, *arguments):
-    given = []
+    return [job for job, _ in plan(monkeypatch, tmp_path, *arguments)]
 
-    def stop(jobs, *_):
-        given.extend(jobs)
+
+def plan(monkeypatch, tmp_path, *arguments):
+    """Every job with its interpreter."""
+    given: list[tuple[Job, str | None]] = []
+
+    def stop(jobs, _timeout, _listener, pythons):
+        given.extend(zip(jobs, pythons, strict=True))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "run", stop)
@@ -279,3 +309,21 @@ def test_plan_is_narrowed_by_name(monkeypatch, tmp_path):
 def test_all_problems_means_every_problem_in_every_mode(monkeypatch, tmp_path):
     (job,) = jobs_of(monkeypatch, tmp_path, "--frameworks", "numpy", "--problems", "all")
     assert (job.problems, job.every_combination) == (list(PROBLEMS), True)
+
+
+def test_named_interpreters_run_an_adapter_whether_or_not_it_is_installed_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "installed", lambda name: name == "numpy")
+    other = tmp_path / "a=b" / "python"
+    other.parent.mkdir()
+    other.symlink_to(sys.executable)
+    asked = ["--python", f"jax={other}", "--python", "a.b:C=python3", "--adapter", "a.b:C", "--adapter", "a.b:D"]
+    found = plan(monkeypatch, tmp_path, *asked, "--python", f"jax={sys.executable}", "--python", f"jax={other}")
+    assert [(job.adapter, python) for job, python in found] == [
+        ("numpy", None),
+        ("jax", str(other)),  # not what the link points to: an environment knows its packages by the link
+        ("jax", sys.executable),
+        ("a.b:C", shutil.which("python3")),
+        ("a.b:D", None),
+    ]
+    (only,) = plan(monkeypatch, tmp_path, "--frameworks", "jax", "--python", f"jax={other}")
+    assert only[1] == str(other)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from compare.run import AdapterReport, Outcome, _demand_same_problems, run
+from compare.run import AdapterReport, Outcome, _demand_same_problems, _how_it_ended, _last_line, run
 from compare.tally import Key, Tally, total
 from compare.worker import Job
 from reference.rounding import Arithmetic
 
 FAKES = "tests.compare.fake_adapters:"
 ABSENT = "tests.compare.absent"
+KILLER = "often the system's out-of-memory killer"
+INVALID = "an invalid memory access in native code"
 TASKS = ("eager float32 document", "eager float64 document")
 
 
@@ -45,15 +48,15 @@ def refused(*dtypes: str) -> list[dict[str, str | None]]:
 
 # How each fake adapter fails: reasons and verdict, if it runs alone. The exit status follows from the verdict.
 FAILED = {
-    "Crashes": [f"the worker was ended by SIGKILL while {TASKS[0]}"],
-    "Aborts": [f"the worker was ended by SIGABRT while {TASKS[0]}: malloc(): corrupted top size"],
-    "Exits": [f"the worker ended with exit status 0 while {TASKS[0]}"],
-    "CrashesOnceRefused": [f"the worker was ended by SIGKILL while {TASKS[1]}"],
+    "Crashes": [f"the worker was ended by SIGKILL ({KILLER}) in {TASKS[0]}"],
+    "Aborts": [f"the worker was ended by SIGABRT in {TASKS[0]}: malloc(): corrupted top size"],
+    "Exits": [f"the worker ended with exit status 0 in {TASKS[0]}"],
+    "CrashesOnceRefused": [f"the worker was ended by SIGKILL ({KILLER}) in {TASKS[1]}"],
     "CrashesOnceFailed": [
         f"{TASKS[0]}: ValueError: float32 is too short",
-        f"the worker was ended by SIGKILL while {TASKS[1]}",
+        f"the worker was ended by SIGKILL ({KILLER}) in {TASKS[1]}",
     ],
-    "CrashesOnceCompared": [f"the worker was ended by SIGKILL while {TASKS[1]}"],
+    "CrashesOnceCompared": [f"the worker was ended by SIGKILL ({KILLER}) in {TASKS[1]}"],
     "NoConstructor": ["OSError: the licence has expired"],
     "Raises": in_both("ZeroDivisionError: division by zero"),
     "ReturnsNone": in_both("ValueError: trace: found NoneType, expected a Trace"),
@@ -65,9 +68,17 @@ FAILED = {
     "not_a_class": not_an_adapter("not_a_class", "name, framework, modes, arithmetic, trace, gradients"),
     "Absent": [f"ValueError: adapter {FAKES}Absent: module tests.compare.fake_adapters has no Absent"],
     f"{ABSENT}:Any": [f"ImportError: adapter {ABSENT}:Any: cannot import {ABSENT}: No module named '{ABSENT}'"],
-    "tests.compare.fails_to_import:Any": ["RuntimeError: no driver"],
+    "Segfaults": [f"the worker was ended by SIGSEGV ({INVALID}) in {TASKS[0]}"],
+    "tests.compare.at_import.raises:Any": ["RuntimeError: no driver"],
+    "tests.compare.at_import.segfaults:Any": [f"the worker was ended by SIGSEGV ({INVALID}) while starting"],
+    "tests.compare.at_import.exits:Any": ["the worker ended with exit status 66 while starting"],
     "Impostor": ["name: found 'numpy', the name of numpy; expected one of its own"],
 }
+if sys.platform == "linux":  # elsewhere nothing holds a process to its limit, and C++ has another library
+    FAILED |= {
+        "RunsOutOfMemory": in_both("MemoryError"),
+        "RunsOutOfNativeMemory": [f"the worker was ended by SIGABRT in {TASKS[0]}: what():  std::bad_alloc"],
+    }
 NOT_COMPARED: dict[str, list[dict[str, str | None]]] = {
     "NoDevice": [{"mode": None, "dtype": None, "reason": "no device 'cpu' here"}],
     "NothingOffered": refused("float32", "float64"),
@@ -133,6 +144,27 @@ def test_wrong_array_is_a_mismatch(together, fake):
         assert (failure.stage, failure.array) == (MISMATCH[fake], "a[0]")
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "ended with exit status 0"),
+        (-signal.SIGTERM, "was ended by SIGTERM"),
+        (-signal.SIGKILL, f"was ended by SIGKILL ({KILLER})"),
+        (-signal.SIGSEGV, f"was ended by SIGSEGV ({INVALID})"),
+        (-40, "was ended by signal 40"),  # a real-time signal has no name
+    ],
+)
+def test_end_of_a_worker_in_words(status, words):
+    assert _how_it_ended(status) == words
+
+
+@pytest.mark.parametrize("before", [b"", b"x" * 20_000 + b"\n", b"\xff\n"])
+def test_last_words_of_a_worker(before, tmp_path):
+    (tmp_path / "stderr").write_bytes(before + b"  what(): no memory \n\n")
+    with (tmp_path / "stderr").open("rb") as errors:
+        assert _last_line(errors) == ": what(): no memory"
+
+
 def test_results_before_a_crash_are_kept(together):
     report, own = part(together, "CrashesOnceCompared")
     assert {key.dtype for key in own.tallies} == {"float32"}
@@ -142,7 +174,7 @@ def test_results_before_a_crash_are_kept(together):
 
 def test_mismatch_wins_over_a_crash(together):
     report, own = part(together, "WrongValueThenCrash")
-    assert report.reasons == [f"the worker was ended by SIGABRT while {TASKS[1]}"]
+    assert report.reasons == [f"the worker was ended by SIGABRT in {TASKS[1]}"]
     assert (report.status, own.verdict, own.exit_status) == ("failed", "mismatch", 1)
 
 
@@ -185,12 +217,14 @@ def test_same_seed_gives_the_same_tallies(alone):
 
 
 def test_hanging_adapters_are_stopped_with_all_they_started(alone):
-    hanging = ("Hangs", "HangsInSilence", *(["LeavesAProcess"] if hasattr(os, "fork") else []))
-    outcome = run([job("numpy"), *map(job, hanging)], timeout=5)
+    at_import = "tests.compare.at_import.hangs:Any"
+    hanging = ("Hangs", "HangsInSilence", at_import, *(["LeavesAProcess"] if hasattr(os, "fork") else []))
+    outcome = run([job("numpy"), *map(job, map(spec, hanging))], timeout=5)
     for fake in hanging:
         report, own = part(outcome, fake)
         assert report.status == "failed"
-        assert report.reasons == [f"no answer within 5 s while {TASKS[0]}; stopped"]
+        when = "while starting" if fake == at_import else f"in {TASKS[0]}"
+        assert report.reasons == [f"no answer within 5 s {when}; stopped"]
         assert (own.verdict, own.exit_status) == ("incomplete", 2)
     assert of(outcome, adapter="numpy") == alone.tallies
     assert outcome.verdict == "incomplete"

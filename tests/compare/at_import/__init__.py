@@ -1,0 +1,1 @@
+"""Adapters' modules whose import goes wrong, each in one way."""

@@ -1,0 +1,282 @@
+"""What is printed: every number where it belongs, in tables that fit, and every reason once."""
+
+import io
+import re
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from compare.report import terminal
+from compare.run import AdapterReport, Outcome
+from compare.tally import Failure, Key, Tally
+from reference.formulas import LEDGER
+
+ADAPTERS = {
+    "numpy": ("eager",),
+    "pytorch": ("eager", "compile", "forward", "vmap", "func", "export", "checkpoint"),
+    "jax@0.10.2#2": ("jit", "eager", "forward", "vmap", "grad", "pmap", "linearize"),
+    "tensorflow": ("eager", "function", "xla", "forward", "vmap", "keras", "tape"),
+    "scikit-learn": ("eager",),
+}
+DTYPES = ("bfloat16", "float16", "float32", "float64")  # not in the order of their columns
+OPTIONS = {"dtypes": list(DTYPES), "networks": 5, "seed": 0}
+NUMBERS = [formula.number for formula in LEDGER]
+
+
+def key(adapter: str, mode: str, dtype: str, formula: str, check: str = "step", problem: str = "document") -> Key:
+    return Key(adapter, mode, dtype, "cpu", problem, check, formula, 0)
+
+
+def outcome(changes: Mapping[Key, Tally | None] = {}, reports: Mapping[str, Any] = {}) -> Outcome:
+    """Every adapter in every mode and precision, with the same numbers everywhere but for ``changes``."""
+    tallies: dict[Key, Tally | None] = {}
+    for adapter, modes in ADAPTERS.items():
+        for mode, dtype, formula in product(modes, DTYPES, NUMBERS):
+            tallies[key(adapter, mode, dtype, formula)] = Tally(50_000, 0, 0.25, 12.5)
+            tallies[key(adapter, mode, dtype, formula, "end-to-end")] = Tally(10_000, 0, 0.5, 2e14)
+    kept = {place: tally for place, tally in sorted({**tallies, **changes}.items()) if tally is not None}
+    adapters = [
+        AdapterReport(name, name, framework=name.title(), version="2.13.0+cpu", status="compared", modes=[*modes])
+        for name, modes in ADAPTERS.items()
+    ]
+    for report in adapters:
+        for field, value in reports.get(report.name, {}).items():
+            setattr(report, field, value)
+    return Outcome(adapters, kept, 61.0)
+
+
+def shown(found: Outcome, width: int = 100, colour: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=colour, highlight=False, emoji=False)
+    terminal.show(found, OPTIONS, console)
+    printed: str = console.file.getvalue()  # type: ignore[attr-defined]  # the file given above
+    return printed
+
+
+def table(printed: str, title: str) -> list[str]:
+    """The lines from a table's title to the next empty one."""
+    lines = printed.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip().startswith(title))
+    end = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
+    return [line.rstrip() for line in lines[start:end]]
+
+
+def row(lines: list[str], start: str) -> list[str]:
+    (found,) = (line.split() for line in lines if " ".join(line.split()).startswith(start))
+    return found
+
+
+def without(adapter: str, mode: str, dtype: str) -> dict[Key, Tally | None]:
+    return {key(adapter, mode, dtype, n, check): None for n in NUMBERS for check in ("step", "end-to-end")}
+
+
+def failing(fraction: float = 1.7) -> Tally:
+    return Tally(50_000, 3, fraction, 99.0, Failure("shape", "a[0]", 0, (), "a[0]: found shape (5, 3)"))
+
+
+# --- size -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_every_table_fits_in_100_columns_and_nothing_is_cut_off(width):
+    printed = shown(outcome({key("pytorch", "checkpoint", "float16", "13"): failing()}), width)
+    tables = printed[: printed.index("mismatch  pytorch")]
+    assert max(map(len, tables.splitlines())) <= 100
+    assert "…" not in tables.replace("[ … ]", "")
+    for name, modes in ADAPTERS.items():
+        assert set(modes) <= set(" ".join(table(printed, name.title())).split())
+        for mode in modes:
+            assert len(row(table(printed, "Summary"), f"{name} {mode} ")) == 13  # four precisions have two numbers
+
+
+def test_few_modes_need_80_columns():
+    printed = shown(
+        Outcome(outcome().adapters[:1], {k: t for k, t in outcome().tallies.items() if k.adapter == "numpy"}, 1.0)
+    )
+    formulas, truth = table(printed, "Numpy"), table(printed, "Gradients against")
+    assert max(map(len, (*formulas, *truth))) <= 80
+    assert len(formulas) == 2 + 2 + len(LEDGER) + 2  # title, head, no formula wrapped, end to end
+
+
+# --- formulas -------------------------------------------------------------------------------------------------------
+
+
+def test_formula_has_its_entries_and_the_worst_of_all_precisions():
+    worst = Tally(1, 0, 0.98, 1234.0)
+    printed = shown(outcome({key("pytorch", "vmap", "bfloat16", "7", problem="wide"): worst}))
+    lines = table(printed, "Pytorch 2.13.0+cpu")
+    head = ["formula", "entries", "ULP", *ADAPTERS["pytorch"]]
+    assert row(lines, "formula") == head
+    entries = 7 * 4 * 50_000
+    assert row(lines, "7 ")[-9:] == [
+        f"{entries + 1:,}",
+        "1.2e3",
+        "0.25",
+        "0.25",
+        "0.25",
+        "0.98",
+        "0.25",
+        "0.25",
+        "0.25",
+    ]
+    assert row(lines, "6 ")[-9:] == [f"{entries:,}", "12.50", *["0.25"] * 7]
+    assert row(lines, "gradients, end to end")[-8:] == [f"{7 * 4 * 24 * 10_000:,}", *["0.50"] * 7]
+    assert "0.98" not in "\n".join(table(printed, "Tensorflow"))
+
+
+def test_what_is_not_covered_is_marked_and_said_once():
+    reason = "the adapter returns no da_dw[0]"
+    missing = Tally(not_covered=reason)
+    everywhere = {key("tensorflow", "keras", dtype, "12"): missing for dtype in DTYPES}
+    in_part = {key("tensorflow", mode, "bfloat16", "17"): missing for mode in ("xla", "keras")}
+    printed = shown(outcome({**everywhere, **in_part}))
+    lines = table(printed, "Tensorflow")
+    assert row(lines, "12 ")[-7:] == ["0.25", "0.25", "0.25", "0.25", "0.25", "–", "0.25"]
+    assert row(lines, "17 ")[-7:] == ["0.25", "0.25", "0.25*", "0.25", "0.25", "0.25*", "0.25"]
+    assert lines[-4].strip() == "– not covered, * not covered everywhere: see below"
+    assert lines[-3:] == [
+        f"not covered  tensorflow keras (bfloat16), 12, 17: {reason}",
+        f"not covered  tensorflow keras (float64 float32 float16), 12: {reason}",
+        f"not covered  tensorflow xla (bfloat16), 17: {reason}",
+    ]
+    assert row(table(printed, "Summary"), "tensorflow keras")[2] == "22/24"
+    assert row(table(printed, "Summary"), "tensorflow xla")[2] == "23/24"
+    assert printed.count("see below") == 1
+
+
+def test_formula_that_nothing_covers():
+    missing = {key("numpy", "eager", dtype, "5"): Tally(not_covered="no loss") for dtype in DTYPES}
+    printed = shown(outcome(missing))
+    assert row(table(printed, "Numpy"), "5 ")[-3:] == ["–", "–", "–"]
+    assert "not covered  numpy eager, 5: no loss\n" in printed
+
+
+# --- colours --------------------------------------------------------------------------------------------------------
+
+
+def test_mismatch_is_red_in_its_own_place(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    found = outcome({key("pytorch", "vmap", "float16", "13"): failing()})
+    red = re.findall("\x1b\\[(?:1;)?31m(.*?)\x1b", shown(found, colour=True))
+    # formula 13, summary (fraction and verdict), the mismatch in full, the run's verdict
+    assert [text.strip() for text in red] == ["1.70", "1.70", "mismatch", "mismatch", "mismatch"]
+    plain = shown(found)
+    assert "\x1b" not in plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in shown(found, colour=True)
+    assert row(table(plain, "Pytorch"), "13 ")[-7:] == ["0.25", "0.25", "0.25", "1.70", "0.25", "0.25", "0.25"]
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+
+def test_summary_has_a_line_for_each_mode_and_a_column_for_each_precision():
+    changes = without("pytorch", "vmap", "float16") | {
+        key("pytorch", "eager", "bfloat16", "3"): failing(float("inf")),
+        key("pytorch", "eager", "float32", "3", "end-to-end"): Tally(10_000, 0, 0.75, 1.0),
+    }
+    lines = table(shown(outcome(changes)), "Summary")
+    assert row(lines, "framework")[4:8] == ["float64", "float32", "bfloat16", "float16"]
+    assert len(lines) == 4 + sum(map(len, ADAPTERS.values()))
+    usual, entries = ["0.25", "0.50"], 24 * 60_000
+    assert row(lines, "pytorch compile")[2:] == ["24/24", f"{4 * entries:,}", *usual * 4, "agree"]
+    assert row(lines, "pytorch vmap")[2:] == ["24/24", f"{3 * entries:,}", *usual * 3, "–", "agree"]
+    cells = [*usual, "0.25", "0.75", "∞", "0.50", *usual]
+    assert row(lines, "pytorch eager")[2:] == ["24/24", f"{4 * entries:,}", *cells, "mismatch"]
+
+
+def test_only_the_precisions_that_were_run_have_columns():
+    changes: dict[Key, Tally | None] = {}
+    for adapter, modes in ADAPTERS.items():
+        for mode, dtype in product(modes, ("float16", "float32")):
+            changes |= without(adapter, mode, dtype)
+    printed = shown(outcome(changes))
+    assert row(table(printed, "Summary"), "framework") == [
+        "framework", "mode", "formulas", "entries", "float64", "bfloat16", "verdict"
+    ]  # fmt: skip
+    assert row(table(printed, "Gradients against"), "problem") == ["problem", "float64", "bfloat16"]
+
+
+def test_adapter_without_a_trace_is_not_said_to_agree_step_by_step():
+    gone = Tally(not_covered="the adapter returns no trace")
+    changes = {key("scikit-learn", "eager", dtype, number): gone for dtype, number in product(DTYPES, NUMBERS)}
+    found = row(table(shown(outcome(changes)), "Summary"), "scikit-learn")
+    assert found[2:] == ["0/24", "960,000", *["–", "0.50"] * 4, "agree"]
+    changes |= {place._replace(check="end-to-end"): gone for place in changes}
+    found = row(table(shown(outcome(changes)), "Summary"), "scikit-learn")
+    assert found[2:] == ["0/24", "–", *["–"] * 8, "unjudged"]
+
+
+# --- the exact derivative -------------------------------------------------------------------------------------------
+
+
+def test_truth_is_the_worst_of_all_frameworks_and_modes():
+    changes = {
+        key("tensorflow", "tape", "float32", "21", "end-to-end", "wide"): Tally(1, 0, 0.1, 7.0),
+        key("pytorch", "vmap", "float32", "21", "end-to-end", "wide"): Tally(1, 0, 0.1, 9.0),
+        key("pytorch", "vmap", "float32", "20", "step", "wide"): Tally(1, 0, 0.1, 8e9),
+    }
+    lines = table(shown(outcome(changes)), "Gradients against")
+    assert row(lines, "problem") == ["problem", "float64", "float32", "bfloat16", "float16"]
+    assert row(lines, "document") == ["document", *["2.0e14"] * 4]
+    assert row(lines, "wide") == ["wide", "–", "9.00", "–", "–"]
+
+
+# --- reasons --------------------------------------------------------------------------------------------------------
+
+
+def refusals(reason: str, *places: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"mode": mode, "dtype": dtype, "reason": reason} for mode, dtype in places]
+
+
+def test_equal_reasons_are_one_line():
+    forward_and_vmap = product(("vmap", "forward"), ("float16", "bfloat16"))
+    refused = [
+        *refusals("no kernel in half precision", *forward_and_vmap, ("export", "float16")),
+        *refusals("no compiler here", *product(("compile",), DTYPES)),
+    ]
+    device = [{"mode": None, "dtype": None, "reason": "no device 'cuda' here"}]
+    printed = shown(outcome(reports={"pytorch": {"not_offered": refused}, "numpy": {"not_offered": device}}))
+    assert [line for line in printed.splitlines() if line.startswith("not available")] == [
+        "not available  numpy: no device 'cuda' here",
+        "not available  pytorch forward vmap (bfloat16 float16), export (float16): no kernel in half precision",
+        "not available  pytorch compile: no compiler here",
+    ]
+
+
+def test_many_failures_are_not_all_printed():
+    reasons = [f"eager float32 problem-{i}: MemoryError" for i in range(13)]
+    printed = shown(outcome(reports={"numpy": {"reasons": reasons, "status": "failed", "python": "/b/python"}}))
+    assert printed.count("failed  numpy under /b/python: eager float32 problem-") == 10
+    assert "… and 3 more reasons of numpy: results.json has every one.\n" in printed
+
+
+def test_many_mismatches_are_not_all_printed():
+    wrong = {key("numpy", "eager", d, "1", problem=f"problem-{i}"): failing() for d, i in product(DTYPES[:2], range(7))}
+    printed = shown(outcome(wrong))
+    assert printed.count("mismatch  numpy eager") == 10
+    assert "… and 4 more mismatches of numpy: results.json has every one.\n" in printed
+
+
+# --- progress -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_one_adapter_under_two_interpreters_has_two_rows(colour):
+    console = Console(file=io.StringIO(), width=100, force_terminal=colour)
+    reports = [AdapterReport("jax", "jax", f"/{version}/python", "JAX", version) for version in ("0.9", "0.10")]
+    with terminal.progress(console) as listen:
+        for report in reports:
+            listen(report, {"event": "adapter", "tasks": 3})
+        for report in reports:
+            report.status = "compared"
+            listen(report, {"event": "ended"})
+    printed = console.file.getvalue()  # type: ignore[attr-defined]  # the file given above
+    if colour:
+        assert "jax@0.9 " in printed
+        assert "jax@0.10 " in printed
+    else:
+        assert printed.strip() == "jax under /0.9/python: compared\njax under /0.10/python: compared"
