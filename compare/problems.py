@@ -37,7 +37,8 @@ class Recipe:
     ----------
     description : one line for `--list`
     make : (rng, dtype, networks) → problems; more than one where shapes differ
-    every_mode : the precisions in which it is part of every mode's default plan; an adapter's first mode runs it in all
+    every_mode : the precisions in which it is part of every mode's default plan
+    first_mode : those in which it is part of the default plan of an adapter's first mode
     one_by_one : each network of the stack is a call of its own, without stack axes, because a framework takes
         different kernels for it
     jacobians : asks for the Jacobians of single steps, not for gradients; only of modes that have a call for them
@@ -46,6 +47,7 @@ class Recipe:
     description: str
     make: Callable[[np.random.Generator, str, int], list[Problem]]
     every_mode: tuple[str, ...] = ()
+    first_mode: tuple[str, ...] = DTYPES
     one_by_one: bool = False
     jacobians: bool = False
 
@@ -92,7 +94,7 @@ def _document(rng: np.random.Generator, dtype: str, networks: int) -> list[Probl
 
 
 def _single(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
-    return [random_problem(rng, DOCUMENT, 1, (min(networks, 200),), dtype)]
+    return [random_problem(rng, DOCUMENT, 1, (min(networks, 100),), dtype)]
 
 
 def _few(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
@@ -170,14 +172,14 @@ def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
 PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
         "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=DTYPES),
-        "document-single": Recipe("2-3-2 nets, up to 200, one call each", _single, every_mode=_LONG, one_by_one=True),
-        "all-different": Recipe("5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=_LONG),
+        "document-single": Recipe("2-3-2 nets, up to 100, one call each", _single, every_mode=("float32",), one_by_one=True),
+        "all-different": Recipe("5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=("float32",)),
         "wide": Recipe("64-128-10, batch 32", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
         "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=_LONG),
         "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=_LONG),
         "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=_LONG),
         "jacobian": Recipe("2-3-2 nets, every output by every input", _few, every_mode=_LONG, jacobians=True),
-        "published": Recipe("worked examples from the literature", _published),
+        "published": Recipe("worked examples from the literature", _published, first_mode=_LONG),
     }
 )

@@ -152,7 +152,8 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=os.environ | {"PYTHONPATH": path},
+            # workers share the cores: a thread that waits for its next product must not keep one busy
+            env={"OMP_WAIT_POLICY": "passive"} | os.environ | {"PYTHONPATH": path},
             start_new_session=True,  # compilers that a framework starts are stopped with it
             text=True,
         )
