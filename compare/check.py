@@ -169,17 +169,14 @@ class _Arrays:
 
     def read_for(self, statement: Statement, layer: int) -> Iterator[tuple[Operand, int]]:
         """Every array that the bound of a statement is computed from, with its layer."""
-        for operand in statement.operands:
-            at = layer + operand.layer
-            yield operand, at
-            if operand.evaluated_again is not None:
-                yield operand.evaluated_again[1], at
-            if self.recomputed(statement, operand):
-                yield Operand("h", "bi"), at - 1
-            if self.arithmetic.complement and operand.name == "h" and not self.given("h", at):
-                yield Operand("a", "bj"), at
+        read = [(operand, layer + operand.layer) for operand in statement.operands]
+        read += [(operand.evaluated_again[1], at) for operand, at in read if operand.evaluated_again is not None]
+        read += [(Operand("h", "bi"), at - 1) for operand, at in read if self.recomputed(statement, operand)]
         if self.carried_forward(statement):
-            yield from ((Operand("h", "bj"), at) for at in range(self.problem.network.depth))
+            read += [(Operand("h", "bj"), at) for at in range(self.problem.network.depth)]
+        yield from read
+        if self.arithmetic.complement:
+            yield from ((Operand("a", "bj"), at) for operand, at in read if operand.name == "h" and at >= 0)
 
     def carried_forward(self, statement: Statement) -> bool:
         """Whether forward mode computes this quantity without the derivatives that the formula makes it from."""

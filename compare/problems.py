@@ -172,8 +172,12 @@ def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
 PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
         "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=DTYPES),
-        "document-single": Recipe("2-3-2 nets, up to 100, one call each", _single, every_mode=("float32",), one_by_one=True),
-        "all-different": Recipe("5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=("float32",)),
+        "document-single": Recipe(
+            "2-3-2 nets, up to 100, one call each", _single, every_mode=("float32",), one_by_one=True
+        ),
+        "all-different": Recipe(
+            "5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=("float32",)
+        ),
         "wide": Recipe("64-128-10, batch 32", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
         "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=_LONG),

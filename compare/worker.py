@@ -50,9 +50,7 @@ class Job:
             recipe = PROBLEMS[problem]
             return dtype in (recipe.first_mode if mode == adapter.modes[0] else recipe.every_mode)
 
-        return [
-            task for task in product(modes, self.dtypes, self.problems) if self.every_combination or planned(*task)
-        ]
+        return [task for task in product(modes, self.dtypes, self.problems) if self.every_combination or planned(*task)]
 
 
 class _Stopwatch:

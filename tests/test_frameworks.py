@@ -8,19 +8,21 @@ formula: ``pytest -k "jax and -3]"``.
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import chain
 
 import pytest
 
 from compare.check import FORMULA_OF_GRADIENT
-from compare.problems import DTYPES, build
+from compare.problems import DTYPES, PROBLEMS, build
 from compare.run import ROOT, AdapterReport, Outcome, run
 from compare.tally import Failure, Key, Tally
 from compare.worker import Job
 from reference.formulas import LEDGER
 from tests.adapters.cases import CASES, NETWORKS, SEED, every_case
 
-PROBLEMS = ["document", "all-different"]
+NAMES = ["document", "all-different"]
+
+NOT_COVERED = {"sklearn": {"5", "9", "12", "15", "17"}}
+"""The formulas that a framework has no code for: its loss is another one, and it never forms ∂a/∂w."""
 
 FORMULAS = {formula.number: formula for formula in LEDGER}
 
@@ -33,26 +35,28 @@ def outcome(request) -> Outcome:
     """What the workers of the selected items' adapters report; all are started together."""
     items = [item for item in request.session.items if item.function in (test_formula, test_gradients)]
     names = dict.fromkeys(item.callspec.params["name"] for item in items)
-    return run([Job(name, "cpu", None, [*DTYPES], PROBLEMS, True, NETWORKS, SEED) for name in names], timeout=300)
+    return run([Job(name, "cpu", None, [*DTYPES], NAMES, False, NETWORKS, SEED) for name in names], timeout=300)
 
 
 @pytest.mark.parametrize("formula", FORMULAS)
 @every_case
 def test_formula(outcome, name, mode, dtype, formula) -> None:
-    judge(outcome, name, mode, dtype, "step", places(formula))
+    judge(outcome, name, mode, dtype, "step", places(formula, dtype))
 
 
 @pytest.mark.parametrize("check", ["end-to-end"])
 @every_case
 def test_gradients(outcome, name, mode, dtype, check) -> None:
-    judge(outcome, name, mode, dtype, check, set(chain.from_iterable(map(places, FORMULA_OF_GRADIENT.values()))))
+    formulas = set(FORMULA_OF_GRADIENT.values()) - NOT_COVERED.get(name, set())
+    judge(outcome, name, mode, dtype, check, set().union(*(places(formula, dtype) for formula in formulas)))
 
 
-def places(formula: str) -> set[Place]:
-    """Wherever a formula is stated."""
+def places(formula: str, dtype: str) -> set[Place]:
+    """Wherever a formula is stated in what every mode runs in this precision."""
     return {
         (name, formula, layer)
-        for name in PROBLEMS
+        for name in NAMES
+        if dtype in PROBLEMS[name].every_mode
         for problem in build(name, "float64", NETWORKS, SEED)
         for statement in FORMULAS[formula].statements
         for layer in statement.layers_of(problem.network.widths)
@@ -73,6 +77,10 @@ def judge(outcome: Outcome, name: str, mode: str, dtype: str, check: str, expect
     reasons = "; ".join([*report.reasons, *(str(refusal["reason"]) for refusal in report.not_offered)])
     assert report.status == "compared", reasons
     assert expected <= found.keys(), reasons
+    if check == "step" and {formula for _, formula, _ in expected} <= NOT_COVERED.get(name, set()):
+        reasons = "; ".join({str(found[place].not_covered) for place in expected})
+        assert all(found[place].entries == 0 and found[place].not_covered for place in expected)
+        pytest.skip(f"not covered: {reasons}")
     for place in sorted(expected):
         tally = found[place]
         assert tally.entries > 0, (place, tally.not_covered)

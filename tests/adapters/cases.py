@@ -39,7 +39,13 @@ adapter = cache(load)
 """A framework that is not installed fails every test that asks for it."""
 
 
-def neurons(x: Array) -> Problem:
-    """For each number a network of one neuron, with weight 1, bias 0 and target 1: its ``a`` is that number."""
+def neurons(x: Array, name: str = "") -> Problem:
+    """For each number a network of one neuron, with weight 1, bias 0 and target 1: its ``a`` is that number.
+
+    scikit-learn takes one network at a time: for it, each number is a row of the one network's batch.
+    """
+    if name == "sklearn":
+        one = np.ones((1, 1), x.dtype)
+        return Problem(Network((one,), (0 * one,)), x[:, None], np.ones_like(x[:, None]))
     one = np.ones((*x.shape, 1, 1), x.dtype)
     return Problem(Network((one,), (0 * one,)), x[..., None, None], one)

@@ -128,6 +128,24 @@ def test_the_gradients_are_those_of_the_trace(name, mode, dtype) -> None:
         assert np.all(between <= 2 * bounds[label].error), label  # each lies within the error of the same value
 
 
+# --- Jacobians ----------------------------------------------------------------------------------------------------
+
+WITH_JACOBIANS = {"pytorch": ["func", "forward"], "jax": ["jit", "forward"], "tensorflow": ["eager", "function", "xla"]}
+
+
+@every_case
+def test_a_jacobian_call_of_its_own_gives_every_output_by_every_input(name, mode, dtype) -> None:
+    arithmetic = offered(name, mode, dtype)
+    (problem,) = build("jacobian", dtype, NETWORKS, SEED)
+    found = adapter(name).jacobians(problem, mode)
+    assert (found is not None) == (mode in WITH_JACOBIANS.get(name, []))
+    if found is not None:
+        tallies = check.jacobians(problem, found, arithmetic)
+        assert {number for number, _ in tallies} == {"11", "12", "16", "17", "18"}
+        for place, tally in tallies.items():
+            assert (tally.failures, tally.not_covered) == (0, None), (place, tally)
+
+
 # --- what is not offered ------------------------------------------------------------------------------------------
 
 

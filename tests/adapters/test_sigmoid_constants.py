@@ -81,12 +81,12 @@ def enclosed(a: Array) -> tuple[Array, Exact]:
 
 def errors(name: str, mode: str, arithmetic: Arithmetic, a: Array, exact: Exact) -> Array:
     """How far the adapter's σ(a) is from the truth, in ULP; 0 where that is not normal."""
-    trace = adapter(name).trace(neurons(a), mode)
+    trace = adapter(name).trace(neurons(a.ravel(), name), mode)
     assert trace.a is not None
     assert trace.h is not None
     normal = np.abs(a.astype(np.float64)) >= arithmetic.least_normal
-    assert np.array_equal(trace.a[0][..., 0, 0][normal], a[normal])  # 1 a + 0
-    error = exact.error_in_ulp(trace.h[0][..., 0, 0], arithmetic)
+    assert np.array_equal(trace.a[0].reshape(a.shape)[normal], a[normal])  # 1 a + 0
+    error = exact.error_in_ulp(trace.h[0].reshape(a.shape), arithmetic)
     return np.where(exact.high >= arithmetic.least_normal, error, 0)
 
 

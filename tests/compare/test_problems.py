@@ -100,7 +100,7 @@ def test_shapes_precision_and_finite_values(name, dtype):
 
 
 def test_single_networks_are_few():
-    assert one("document-single", "float32", 10_000).network.stack == (200,)
+    assert one("document-single", "float32", 10_000).network.stack == (100,)
     assert [name for name, recipe in PROBLEMS.items() if recipe.one_by_one] == ["document-single"]
 
 
