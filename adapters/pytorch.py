@@ -22,10 +22,11 @@ Function = Callable[..., Any]
 
 # σ = 1 / (1 + e⁻ᵃ). Float32: Sleef's exp, at most 1 ULP, measured over all inputs 2.48. Float64: 2 · 1 + 2.
 # The short formats: σ in float32, rounded once. 3 ULP of float32 are 3 · 2⁻¹⁶ or 3 · 2⁻¹³ of theirs.
-_SIGMOID_ULP = {"float32": 3.0, "float64": 4.0, "bfloat16": 0.5 + 3 * 2.0**-16, "float16": 0.5 + 3 * 2.0**-13}
-
-# These instructions, and those of AMX, read subnormals as zero and flush results. oneDNN uses them for larger products.
-_BF16_FLUSHES = torch.cpu._is_avx512_bf16_supported()
+# CUDA's programming guide gives expf 2 ULP and exp 1: 2 · 2.5 + 2 and 2 · 1.5 + 2.
+_SIGMOID_ULP = {
+    "cpu": {"float32": 3.0, "float64": 4.0, "bfloat16": 0.5 + 3 * 2.0**-16, "float16": 0.5 + 3 * 2.0**-13},
+    "cuda": {"float32": 7.0, "float64": 5.0},
+}
 
 
 def _backward(function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
@@ -56,7 +57,7 @@ def _half_squares(y: Tensor, t: Tensor) -> Tensor:
     return ((y - t) ** 2).sum((-2, -1)) / 2
 
 
-def _sgd(parameters: Any, gradients: Any, eta: float) -> Any:
+def _sgd(_: Mode, parameters: Any, gradients: Any, eta: float) -> Any:
     return tree_map(lambda p, g: p - eta * g, parameters, gradients)
 
 
@@ -70,7 +71,7 @@ def _module_loss(y: Tensor, t: Tensor) -> Tensor:
     return _over_stack(nn.MSELoss(reduction="sum"), y)(y, t) / 2
 
 
-def _module_sgd(parameters: Any, gradients: Any, eta: float) -> Any:
+def _module_sgd(_: Mode, parameters: Any, gradients: Any, eta: float) -> Any:
     held = tree_map(lambda p: nn.Parameter(p.clone()), parameters)
     for parameter, gradient in zip(tree_leaves(held), tree_leaves(gradients), strict=True):
         parameter.grad = gradient
@@ -127,16 +128,26 @@ class PyTorch(Adapter):
             }
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
-        if dtype not in _SIGMOID_ULP:
-            raise NotOffered(f"this adapter has no {dtype}")
-        if mode == "compile" and self.device.type == "cpu" and not shutil.which(_compiler()):
-            raise NotOffered(f"torch.compile needs a C++ compiler, and {_compiler()} is not on the PATH")
+        device = self.device.type
+        sigmoid_ulp = _SIGMOID_ULP.get(device, {})
+        if dtype not in sigmoid_ulp:
+            raise NotOffered(f"no bound is derived for {dtype} in PyTorch on {device}")
         added: dict[str, Any] = dict.fromkeys(MODES[mode].arithmetic, True)
-        if dtype in ("bfloat16", "float16"):
-            added |= {"accumulate": "float32", "sums": "float32"}  # at::opmath_type
-            if mode == "compile":  # inductor computes in float32 what it fuses; its backward pass evaluates σ(a) again
+        short = dtype in ("bfloat16", "float16")
+        if mode == "compile":
+            if device != "cpu":
+                raise NotOffered(
+                    "inductor's kernels for GPUs approximate eᵃ with an error that grows with a: no constant holds"
+                )
+            if not shutil.which(_compiler()):
+                raise NotOffered(f"torch.compile needs a C++ compiler, and {_compiler()} is not on the PATH")
+            if short:  # what it fuses stays in float32, and its backward pass evaluates σ(a) again
                 added |= {"excess": True, "recomputes": True}
-        return Arithmetic(dtype, _SIGMOID_ULP[dtype], flushes=dtype == "bfloat16" and _BF16_FLUSHES, **added)
+        if short:  # at::opmath_type
+            added |= {"accumulate": "float32", "sums": "float32"}
+        # AVX512_BF16, which oneDNN uses for larger products, reads subnormals as zero and flushes results
+        flushes = dtype == "bfloat16" and torch.cpu._is_avx512_bf16_supported()
+        return Arithmetic(dtype, sigmoid_ulp[dtype], flushes=flushes, **added)
 
     def trace(self, problem: Problem, mode: str) -> Trace:
         with _full_precision():
@@ -193,16 +204,12 @@ def _trace(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor, eta: float) -> Any:
     gradients, (loss, a, h) = mode.differentiate(_bound(_network, mode), (w, b, da, dh), (x, t))
     a, h = tree_map(Tensor.detach, (a, h))
     (dh_da, da_dw), _ = mode.differentiate(_bound(_steps, mode), (a, w), ([x, *h[:-1]], b))
-    w_new, b_new = _bound(_step, mode)((w, b), gradients[:2], eta)
+    w_new, b_new = _bound(mode.step, mode)((w, b), gradients[:2], eta)
     found = dict(zip(("dL_dw", "dL_db", "dL_da", "dL_dh"), gradients, strict=True))
     found |= {"loss": loss, "a": a, "h": h, "dh_da": dh_da, "da_dw": da_dw, "w_new": w_new, "b_new": b_new}
     for name in ("dL_dw", "da_dw", "w_new"):
         found[name] = list(map(mode.weights, found[name]))
     return tree_map(_array, found)
-
-
-def _step(mode: Mode, parameters: Any, gradients: Any, eta: float) -> Any:
-    return mode.step(parameters, gradients, eta)
 
 
 def _jacobians(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor) -> Any:

@@ -26,9 +26,15 @@ from adapters.interface import Adapter, Arithmetic, Gradients, Jacobians, NotOff
 Function = Callable[..., Any]
 
 # Eigen's own table gives its logistic 7 ULP in float32 (measured 6.58) and 3 in float64; XLA's is 1 / (1 + e⁻ᵃ). In the
-# short formats both round three times: e⁻ᵃ, the sum and the quotient.
-_EIGEN_ULP = {"float32": 7.0, "float64": 4.0, "bfloat16": 3.0, "float16": 3.0}
-_XLA_ULP = {"float32": 3.0, "float64": 5.0, "bfloat16": 3.0, "float16": 3.0}
+# short formats both round three times: e⁻ᵃ, the sum and the quotient. On GPUs: CUDA's expf 2 ULP, exp 1; XLA's budgets.
+_KERNELS: Mapping[str, Mapping[str, float]] = {
+    "CPU": {"float32": 7.0, "float64": 4.0, "bfloat16": 3.0, "float16": 3.0},
+    "GPU": {"float32": 7.0, "float64": 5.0},
+}
+_XLA: Mapping[str, Mapping[str, float]] = {
+    "CPU": {"float32": 3.0, "float64": 5.0, "bfloat16": 3.0, "float16": 3.0},
+    "GPU": {"float32": 17.0, "float64": 5.0},
+}
 
 
 def _reverse(function: Function, arguments: Any, constants: Any) -> tuple[Any, Any]:
@@ -135,7 +141,7 @@ class Mode(NamedTuple):
     loss: Function = _half_square
     step: Function = _descend
     jacobian: Function | None = None
-    sigmoid_ulp: Mapping[str, float] = _EIGEN_ULP
+    sigmoid_ulp: Mapping[str, Mapping[str, float]] = _KERNELS
     arithmetic: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -143,7 +149,7 @@ MODES = {
     # `pfor`, which vectorizes Jacobians, would trace a new graph in each eager call
     "eager": Mode(lambda function: function, jacobian=partial(_jacobian, experimental_use_pfor=False)),
     "function": Mode(jacobian=_jacobian),
-    "xla": Mode(partial(_graph, jit_compile=True), jacobian=_jacobian, sigmoid_ulp=_XLA_ULP),
+    "xla": Mode(partial(_graph, jit_compile=True), jacobian=_jacobian, sigmoid_ulp=_XLA),
     "vmap": Mode(differentiate=partial(_per_network, fallback_to_while_loop=False)),
     "forward": Mode(differentiate=_forward, arithmetic={"forward": True}),
     "modules": Mode(
@@ -170,7 +176,7 @@ class TensorFlow(Adapter):
         kind = {"cpu": "CPU", "cuda": "GPU"}.get(device, device)
         if not tf.config.list_physical_devices(kind):
             raise NotOffered(f"TensorFlow has no device {device!r} here")
-        self.device = f"/{kind}:0"
+        self.kind, self.device = kind, f"/{kind}:0"
         with _full_precision():
             self.settings = {
                 "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "not set"),
@@ -182,20 +188,21 @@ class TensorFlow(Adapter):
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
         way = MODES[mode]
-        if dtype not in way.sigmoid_ulp:
-            raise NotOffered(f"this adapter has no {dtype}")
+        sigmoid_ulp = way.sigmoid_ulp.get(self.kind, {})
+        if dtype not in sigmoid_ulp:
+            raise NotOffered(f"no bound is derived for {dtype} in TensorFlow on a {self.kind}")
         if way.layer is _dense and keras.config.backend() != "tensorflow":
             raise NotOffered(f"Keras has been imported with its backend {keras.config.backend()}")
-        on_cpu, xla, short = "CPU" in self.device, way.sigmoid_ulp is _XLA_ULP, dtype in ("bfloat16", "float16")
+        xla, short = way.sigmoid_ulp is _XLA, dtype in ("bfloat16", "float16")
         return Arithmetic(
             dtype,
-            way.sigmoid_ulp[dtype],
+            sigmoid_ulp[dtype],
             # kernels run with subnormals of float32 flushed to zero, those of float64 too; float16's are normal there
-            flushes=on_cpu and dtype != "float16",
+            flushes=dtype != "float16",
             accumulate="float32" if short else None,
             sums="float32" if short and xla else None,  # tf2xla's SumAccumulationType
             # without oneDNN, the product of bfloat16 is one of float32, of which FloatToBFloat16 keeps the upper half
-            truncates=on_cpu and not xla and dtype == "bfloat16",
+            truncates=dtype == "bfloat16" and not xla,
             excess=xla and dtype == "bfloat16",  # xla_allow_excess_precision
             **way.arithmetic,
         )
