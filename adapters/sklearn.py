@@ -40,7 +40,7 @@ class SKLearn(Adapter):
 
     def arithmetic(self, mode: str, dtype: str) -> Arithmetic:
         if dtype not in _SIGMOID_ULP:  # MLPRegressor._validate_input: validate_data(dtype=(np.float64, np.float32))
-            raise NotOffered(f"MLPRegressor has float32 and float64 only: it turns {dtype} into float64")
+            raise NotOffered("MLPRegressor has float32 and float64 only, and turns all others into float64")
         return Arithmetic(dtype, _SIGMOID_ULP[dtype])
 
     def trace(self, problem: Problem, mode: str) -> Trace:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters import REGISTRY
 from compare.__main__ import main
 from reference.formulas import LEDGER
 
@@ -36,8 +37,20 @@ def test_example_adapter_agrees(tmp_path):
     path = f"{ROOT}:{tmp_path}"
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": path}, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"torch-func +grad +float64 +0/24 +850 ", run.stdout)
-    assert "not covered" in run.stdout
+    assert re.search(r"torch-func +grad +0/24 +1,700 ", run.stdout)
+    assert "not covered  torch-func grad" in run.stdout
+    assert "not available  torch-func grad (bfloat16 float16): " in run.stdout
+
+
+def test_modes_are_the_programs():
+    table = README[README.index("| framework | modes |") : README.index("All run in float32")]
+    rows = {row.split("|")[1].strip(): set(re.findall(r"`([a-z]+)`", row)) for row in table.splitlines()[2:] if row}
+    assert rows == {name: set(entry.modes) for name, entry in REGISTRY.items()}
+
+
+def test_the_file_of_a_framework_is_as_short_as_it_says():
+    (lines,) = re.findall(r"The whole of scikit-learn is one file of (\d+) lines", README)
+    assert len((ROOT / "adapters" / "sklearn.py").read_text(encoding="utf-8").splitlines()) == int(lines) < 120
 
 
 def test_options_are_the_programs(capsys):

