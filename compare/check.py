@@ -300,11 +300,12 @@ def _judge(
         distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic)
         vacuous = np.broadcast_to(passed & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
     entries, count = (int(number.size - np.count_nonzero(which)) for which in (vacuous, passed))
+    endless = f"the rounding error of {name} has no finite bound" if entries < number.size else None
     if entries == 0:
-        return Tally(not_covered=f"the rounding error of {name} has no finite bound")
+        return Tally(not_covered=endless)
     worst, ulp = (math.inf if np.isnan(x) else x for x in (float(np.max(fraction)), float(np.max(distance))))
     if count == 0:
-        return Tally(entries, 0, worst, ulp)
+        return Tally(entries, 0, worst, ulp, not_covered=endless)
 
     index = tuple(int(i) for i in np.unravel_index(int(np.argmin(passed)), np.shape(got)))
     axes = len(problem.network.stack)
@@ -327,7 +328,7 @@ def _judge(
         expected=_number(expected),
         allowed=_number(allowed),
     )
-    return Tally(entries, count, worst, ulp, failure)
+    return Tally(entries, count, worst, ulp, failure, endless)
 
 
 def _truth_ulp(got: Array, truth: Exact, arithmetic: Arithmetic) -> Array:

@@ -385,15 +385,17 @@ class Sum(Rounded):
         for unit, storing in self.ways:
             underflow = n * (1 + n * unit) * (operations * lost + _SLACK)
             error = self.inherited + n * (unit + arithmetic.own_unit) * self.total + underflow
-            if storing:  # a single number is stored already
-                error = error + (storing * (self.size + error) + lost) * (n > 0)
+            if storing:  # a single number is stored already; storing may cut twice what rounding changes
+                error = error + (storing * (self.size + error) + storing / arithmetic.unit * lost) * (n > 0)
             worst = np.maximum(worst, np.where(n * unit > 1, np.inf, error))
         return _up(worst, self.additions)
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias, which may join it before it is stored, or after."""
         storing = max(storing for _, storing in self.ways)
-        early: Floats = storing * self.magnitude + _lost_by_underflow(self.arithmetic) if storing else 0.0
+        early: Floats = 0.0
+        if storing:
+            early = storing * self.magnitude + storing / self.arithmetic.unit * _lost_by_underflow(self.arithmetic)
         return Sum(
             arithmetic=self.arithmetic,
             value=self.value + term.value,

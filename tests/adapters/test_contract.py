@@ -155,7 +155,7 @@ REFUSED = {("numpy", "bfloat16"), ("sklearn", "bfloat16"), ("sklearn", "float16"
 @every_case
 def test_every_precision_is_there_but_for_those_that_are_known_not_to_be(name, mode, dtype) -> None:
     if (name, dtype) in REFUSED:
-        with pytest.raises(NotOffered, match="NumPy has no bfloat16|MLPRegressor has float32 and float64 only"):
+        with pytest.raises(NotOffered, match=r"NumPy has no bfloat16|MLPRegressor has float32 and float64 only"):
             adapter(name).arithmetic(mode, dtype)
     else:
         assert adapter(name).arithmetic(mode, dtype).dtype == dtype
