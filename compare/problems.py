@@ -173,7 +173,7 @@ PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
         "document": Recipe("the document's 2-3-2 net, a stack of them", _document, every_mode=DTYPES),
         "document-single": Recipe(
-            "2-3-2 nets, up to 100, one call each", _single, every_mode=("float32",), one_by_one=True
+            "2-3-2 nets, up to 100, one call each", _single, every_mode=("float32",), first_mode=_LONG, one_by_one=True
         ),
         "all-different": Recipe(
             "5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=("float32",)
