@@ -155,7 +155,7 @@ def _truth(outcome: Outcome) -> Group:
 
 
 def _summary(outcome: Outcome) -> Group:
-    """A line for each framework and mode."""
+    """A line for each framework and mode, and one for each framework that failed or has nothing here."""
     table = _table()
     table.add_column("framework", overflow="fold")
     table.add_column("mode", no_wrap=True)
@@ -169,6 +169,9 @@ def _summary(outcome: Outcome) -> Group:
             own = _of(theirs, mode=mode)
             if own:
                 table.add_row(_plain(report.name), _plain(mode), *_summary_cells(own, dtypes))
+        if report.status == "failed" or not theirs:
+            verdict = "[red]failed[/]" if report.status == "failed" else "[yellow]unjudged[/]"
+            table.add_row(_plain(report.name), *["–"] * (3 + len(dtypes)), verdict)
     return _titled("Summary", "in each precision, the worst fraction of bound: step by step, and end to end", table)
 
 

@@ -188,6 +188,15 @@ def test_summary_has_a_line_for_each_mode_and_a_column_for_each_precision():
     assert row(lines, "pytorch eager")[2:] == ["24/24", f"{4 * entries:,}", *cells, "mismatch"]
 
 
+def test_a_failed_adapter_is_a_row_of_the_summary():
+    crashed = {"status": "failed", "reasons": ["the worker was ended by SIGSEGV"]}
+    found = outcome(reports={"numpy": crashed, "scikit-learn": {"status": "not compared"}})
+    found.tallies = {place: tally for place, tally in found.tallies.items() if place.adapter != "scikit-learn"}
+    rows = [line.split() for line in table(shown(found), "Summary")]
+    assert [row[-1] for row in rows if row[0] == "numpy"] == ["agree", "failed"]  # what it did before, and its end
+    assert [row[1:] for row in rows if row[0] == "scikit-learn"] == [["–"] * 7 + ["unjudged"]]
+
+
 def test_only_the_precisions_that_were_run_have_columns():
     changes: dict[Key, Tally | None] = {}
     for adapter, modes in ADAPTERS.items():
