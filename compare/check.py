@@ -71,7 +71,7 @@ def end_to_end(
 ) -> Tallies:
     """The unmodified call's gradients against the whole network; ``truth`` only measures, it judges nothing."""
     with np.errstate(all="ignore"):
-        given = replace(problem.map(arithmetic.exact), eta=arithmetic.held(problem.eta))
+        given = problem.map(arithmetic.exact)
         expected = backprop(given)
         if arithmetic.forward:
             assert expected.h is not None  # `backprop` leaves nothing out

@@ -8,6 +8,7 @@ formula: ``pytest -k "jax and -3]"``.
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -17,7 +18,7 @@ from compare.run import ROOT, AdapterReport, Outcome, run
 from compare.tally import Failure, Key, Tally
 from compare.worker import Job
 from reference.formulas import LEDGER
-from tests.adapters.cases import CASES, NETWORKS, SEED, every_case
+from tests.adapters.cases import CASES, NETWORKS, SEED, WITH_JACOBIANS, every_case
 
 NAMES = ["document", "all-different"]
 
@@ -33,9 +34,10 @@ Place = tuple[str, str, int]
 @pytest.fixture(scope="session")
 def outcome(request) -> Outcome:
     """What the workers of the selected items' adapters report; all are started together."""
-    items = [item for item in request.session.items if item.function in (test_formula, test_gradients)]
+    items = [item for item in request.session.items if item.function in (test_formula, test_gradients, test_jacobians)]
     names = dict.fromkeys(item.callspec.params["name"] for item in items)
-    return run([Job(name, "cpu", None, [*DTYPES], NAMES, False, NETWORKS, SEED) for name in names], timeout=300)
+    problems = [*NAMES, "jacobian"]
+    return run([Job(name, "cpu", None, [*DTYPES], problems, False, NETWORKS, SEED) for name in names], timeout=300)
 
 
 @pytest.mark.parametrize("formula", FORMULAS)
@@ -49,6 +51,20 @@ def test_formula(outcome, name, mode, dtype, formula) -> None:
 def test_gradients(outcome, name, mode, dtype, check) -> None:
     formulas = set(FORMULA_OF_GRADIENT.values()) - NOT_COVERED.get(name, set())
     judge(outcome, name, mode, dtype, check, set().union(*(places(formula, dtype) for formula in formulas)))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "dtype"),
+    [
+        case
+        for case in CASES
+        if case[1] in WITH_JACOBIANS.get(case[0], []) and case[2] in PROBLEMS["jacobian"].every_mode
+    ],
+)
+def test_jacobians(outcome, name, mode, dtype) -> None:
+    expected = {("jacobian", number, layer) for number, layer in product(("11", "12", "16", "17", "18"), (0, 1))}
+    wrong_layer = {("jacobian", number, layer) for number, layer in (("11", 0), ("12", 0), ("16", 1), ("17", 1))}
+    judge(outcome, name, mode, dtype, "step", expected - wrong_layer)
 
 
 def places(formula: str, dtype: str) -> set[Place]:

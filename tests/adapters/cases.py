@@ -13,6 +13,9 @@ from reference.rounding import Arithmetic
 
 CASES = [(name, mode, dtype) for name, entry in REGISTRY.items() for mode in entry.modes for dtype in DTYPES]
 
+WITH_JACOBIANS = {"pytorch": ["func", "forward"], "jax": ["jit", "forward"], "tensorflow": ["eager", "function", "xla"]}
+"""The modes that have a Jacobian call of their own."""
+
 every_case = pytest.mark.parametrize(("name", "mode", "dtype"), CASES)
 
 

@@ -19,7 +19,16 @@ from reference import Gradients, Problem, Trace, backprop, formulas
 from reference.backprop import forward_mode
 from reference.exact import exact_gradients
 from reference.network import Array
-from tests.adapters.cases import CASES, NETWORKS, SEED, adapter, every_case, offered, torch_compiles
+from tests.adapters.cases import (
+    CASES,
+    NETWORKS,
+    SEED,
+    WITH_JACOBIANS,
+    adapter,
+    every_case,
+    offered,
+    torch_compiles,
+)
 
 pytestmark = torch_compiles
 
@@ -129,8 +138,6 @@ def test_the_gradients_are_those_of_the_trace(name, mode, dtype) -> None:
 
 
 # --- Jacobians ----------------------------------------------------------------------------------------------------
-
-WITH_JACOBIANS = {"pytorch": ["func", "forward"], "jax": ["jit", "forward"], "tensorflow": ["eager", "function", "xla"]}
 
 
 @every_case

@@ -73,6 +73,23 @@ def test_forward_mode_agrees_with_its_own_check(net, dtype) -> None:
     assert_agree(check.end_to_end(problem, gradients, arithmetic, exact_gradients(problem, arithmetic)))
 
 
+def test_gradients_are_held_to_what_forward_mode_may_lose() -> None:
+    # its last sum runs over rows and outputs together: where that costs more than reverse mode, it is allowed more
+    problem = random_problem(*NETS["deep"], dtype="float32")
+    given = problem.map(FLOAT32.exact)
+    whole: Any = backprop(given)
+    carried: Any = forward_mode(given, whole.h)
+    forward, reverse = carried.dL_dw[2], whole.dL_dw[2].error
+    more = forward.error > 1.05 * reverse
+    assert np.count_nonzero(more) > 100
+    at_the_end = (forward.value + np.where(more, 0.99, 0.5) * forward.error).astype(np.float32)
+    trace: Any = forward_trace(problem)
+    gradients = Gradients(trace.loss, (*trace.dL_dw[:2], at_the_end, trace.dL_dw[3]), trace.dL_db)
+    truth = exact_gradients(problem, FLOAT32)
+    assert_agree(check.end_to_end(problem, gradients, replace(FLOAT32, forward=True), truth))
+    assert check.end_to_end(problem, gradients, FLOAT32, truth)["21", 2].failures > 0
+
+
 @pytest.mark.parametrize(
     ("quantity", "layer", "formulas"),
     [
@@ -140,6 +157,26 @@ def test_rematerialised_activations_agree_where_that_is_declared() -> None:
     assert "22" in failed(check.step(problem, far, replace(FLOAT32, recomputes=True)))
 
 
+@pytest.mark.parametrize(("quantity", "formulas"), [("dL_dh", {"10", "9"}), ("dh_da", {"7", "11"})])
+def test_what_is_not_evaluated_again_keeps_its_sharp_bound(quantity, formulas) -> None:
+    problem = random_problem(*NETS["document"], dtype="float32").map(np.abs)
+    problem = Problem(problem.network, problem.x, -problem.t)
+    faulty = with_layer(backprop(problem), quantity, 1, first_entry(1 + 2.0**-20))  # 8 ULP or more
+    found = failed(check.step(problem, faulty, replace(FLOAT32, recomputes=True)))
+    assert found & formulas == formulas - {"7", "9"}  # those two hold errors of several factors
+
+
+# --- a learning rate of another format -------------------------------------------------------------------------------
+
+
+def test_a_learning_rate_that_is_held_as_float32_agrees_where_that_is_declared_and_nowhere_else() -> None:
+    problem = random_problem(*NETS["document"], dtype="float64", eta=0.1)
+    trace = backprop(replace(problem, eta=float(np.float32(0.1))))
+    arithmetic = replace(FLOAT32, dtype="float64")
+    assert_agree(check.step(problem, trace, replace(arithmetic, learning_rate="float32")))
+    assert failed(check.step(problem, trace, arithmetic)) == {"8", "14", "b2"}
+
+
 # --- σ(−a) ------------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +240,43 @@ def test_excess_precision_agrees_where_that_is_declared_and_nowhere_else(name) -
     gradients = Gradients(trace.loss, trace.dL_dw, trace.dL_db)
     assert_agree(check.end_to_end(problem, gradients, arithmetic, exact_gradients(problem.at(slice(20)), arithmetic)))
     assert failed(check.step(problem, trace, replace(arithmetic, excess=False))) >= {"3", "10", "13"}
+
+
+def test_the_problem_itself_is_not_held_in_excess_precision() -> None:
+    problem = (
+        random_problem((2, 3, 2), 1, (300,), dtype="float32").map(np.abs).map(lambda array: array.astype("float16"))
+    )
+    arithmetic = Arithmetic("float16", sigmoid_ulp=0.51, accumulate="float32", sums="float32", excess=True)
+    trace = excess_trace(problem)
+    assert_agree(check.step(problem, trace, arithmetic))
+    two_ulp = with_layer(trace, "a", 0, lambda a: np.nextafter(np.nextafter(a, np.float16(9)), np.float16(9)))
+    assert check.step(problem, two_ulp, arithmetic)["1", 0].failures > 850  # of 900
+
+
+def test_a_sum_that_a_short_format_cannot_bear_in_some_networks_is_said_to_be_covered_in_part() -> None:
+    problem = random_problem((2, 3, 2), 300, (2,), dtype="float32").map(lambda array: array.astype("bfloat16"))
+    wide = full_trace(problem.map(lambda array: array.astype(np.float32)))
+    y = wide.h[-1].astype("bfloat16")
+    t = problem.t.copy()
+    t[1, 10:] = y[1, 10:]  # of the second network, all but 20 terms are zero
+    problem = replace(problem, t=t)
+    loss = (((y.astype(np.float32) - t.astype(np.float32)) ** 2).sum((-2, -1)) / 2).astype("bfloat16")
+    trace = Trace(h=(wide.h[0].astype("bfloat16"), y), loss=loss)
+    tally = check.step(problem, trace, Arithmetic("bfloat16", sigmoid_ulp=3, accumulate="float32"))["5", 1]
+    assert (tally.entries, tally.failures) == (1, 0)
+    assert tally.not_covered == "the rounding error of loss has no finite bound"
+
+
+def test_a_quantity_that_a_framework_has_no_code_for_is_not_covered_with_its_reason() -> None:
+    problem = random_problem(*NETS["document"], dtype="float32")
+    trace: Any = backprop(problem)
+    reasons = {"loss": "its loss is another one", "da_dw": "it never forms this"}
+    tallies = check.step(problem, replace(trace, loss=None, da_dw=None), FLOAT32, reasons)
+    assert tallies["5", 1].not_covered == "its loss is another one"
+    assert tallies["9", 1].not_covered == tallies["17", 0].not_covered == "it never forms this"
+    gradients = Gradients(None, trace.dL_dw, trace.dL_db)
+    truth = exact_gradients(problem, FLOAT32)
+    assert check.end_to_end(problem, gradients, FLOAT32, truth, reasons)["5", 1].not_covered == reasons["loss"]
 
 
 def test_a_sum_that_a_short_format_cannot_bear_is_not_covered() -> None:

@@ -407,6 +407,8 @@ def test_other_sums_accumulate_in_either_format(terms, random) -> None:
     assert inside(in_float32, either)
     assert inside(in_float32, wide)
     assert np.all(wide.error <= either.error)
+    alone = EITHER.exact(np.array(terms[:1], np.float16)).sum(axis=-1)
+    assert alone.error == 0  # a single number is stored already
 
 
 def test_a_sum_in_float16_is_outside_of_a_bound_for_float32() -> None:
@@ -448,6 +450,13 @@ def test_a_cut_product_is_outside_of_a_bound_for_rounding() -> None:
     assert not inside(found, rounding.exact(x) @ rounding.exact(w))
     truncating = replace(rounding, truncates=True)
     assert inside(found, truncating.exact(x) @ truncating.exact(w))
+
+
+def test_what_is_cut_may_lose_all_of_the_least_subnormal() -> None:
+    truncating = Arithmetic("bfloat16", sigmoid_ulp=4, accumulate="float32", truncates=True)
+    x, w = (np.array([[value]]).astype(bfloat16) for value in (2.0**-67, 1.75 * 2.0**-67))
+    assert cut(Fraction(float(x[0, 0])) * Fraction(float(w[0, 0])), "bfloat16") == 0
+    assert inside(Fraction(0), truncating.exact(x) @ truncating.exact(w))
 
 
 def test_a_sum_that_a_framework_computes_as_a_product_with_ones_may_be_cut_too() -> None:
