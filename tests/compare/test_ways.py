@@ -157,13 +157,12 @@ def test_rematerialised_activations_agree_where_that_is_declared() -> None:
     assert "22" in failed(check.step(problem, far, replace(FLOAT32, recomputes=True)))
 
 
-@pytest.mark.parametrize(("quantity", "formulas"), [("dL_dh", {"10", "9"}), ("dh_da", {"7", "11"})])
-def test_what_is_not_evaluated_again_keeps_its_sharp_bound(quantity, formulas) -> None:
+@pytest.mark.parametrize(("quantity", "ulp", "formula"), [("dL_dh", 2, "10"), ("dh_da", 8, "11")])
+def test_what_is_not_evaluated_again_keeps_its_sharp_bound(quantity, ulp, formula) -> None:
     problem = random_problem(*NETS["document"], dtype="float32").map(np.abs)
     problem = Problem(problem.network, problem.x, -problem.t)
-    faulty = with_layer(backprop(problem), quantity, 1, first_entry(1 + 2.0**-20))  # 8 ULP or more
-    found = failed(check.step(problem, faulty, replace(FLOAT32, recomputes=True)))
-    assert found & formulas == formulas - {"7", "9"}  # those two hold errors of several factors
+    faulty = with_layer(backprop(problem), quantity, 1, first_entry(1 + ulp * 2.0**-23))
+    assert formula in failed(check.step(problem, faulty, replace(FLOAT32, recomputes=True)))
 
 
 # --- a learning rate of another format -------------------------------------------------------------------------------
