@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # Read by TensorFlow when it is imported: without oneDNN, products keep their written precision and order of summation
-# (but bfloat16 is cut, not rounded: see `arithmetic`). Where something else has imported it before, it is too late, and the record in `settings` must not say otherwise.
+# (but bfloat16 is cut, not rounded: see `arithmetic`). Where something else has imported it before, it is too late, and
+# the record in `settings` must not say otherwise.
 if "tensorflow" not in sys.modules:
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "STRICT"
