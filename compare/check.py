@@ -132,7 +132,7 @@ class _Arrays:
             return "x", self.problem.x
         if name in ("w", "b"):
             return f"{name}[{layer}]", getattr(self.problem.network, name)[layer]
-        found = getattr(self.answer, name)
+        found = getattr(self.answer, name, None)  # Jacobians have no a
         if name == "loss":
             return name, found
         if found is None:

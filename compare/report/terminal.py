@@ -17,11 +17,12 @@ from compare.results import repeat_command
 from compare.run import AdapterReport, Listener, Outcome
 from compare.tally import Key, Number, Tally, total
 from reference.formulas import LEDGER
+from reference.rounding import FORMATS
 
 MOST = 10
 """Mismatches, and reasons of a failure, shown per adapter; results.json has all."""
 
-PRECISIONS = ("float64", "float32", "bfloat16", "float16")
+PRECISIONS = tuple(FORMATS)
 """In the order of their columns."""
 
 WIDTH = 100

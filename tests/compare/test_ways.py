@@ -353,3 +353,10 @@ def test_a_jacobian_that_is_missing_is_not_covered() -> None:
     tallies = check.jacobians(problem, replace(jacobians_of(problem), da_dx=None), FLOAT32)
     assert tallies["18", 0].not_covered == "the adapter returns no da_dx"
     assert tallies["11", 1].entries == 2 * 4
+
+
+def test_jacobians_whose_bound_needs_an_a_that_they_do_not_have_are_not_covered() -> None:
+    problem = random_problem((2, 3, 2), 2, dtype="float32")
+    tallies = check.jacobians(problem, jacobians_of(problem), replace(FLOAT32, complement=True))
+    assert tallies["11", 1].not_covered == "the adapter returns no a"
+    assert tallies["18", 0].entries == 2 * 6  # reads the problem alone
