@@ -8,15 +8,17 @@ A third question is asked where a framework has a Jacobian call of its own: the 
 by every input, zeros included.
 
 Each array is judged in one order: present, shape, dtype, finite, value. A NaN never passes, and an array that is
-missing is not covered, which is not the same as agreeing.
+missing is not covered, which is not the same as agreeing. Nor is an entry that cannot be judged, by the one rule for
+what is not finite (BOUNDS.md, 11): where a formula reads a NaN, a NaN must come out; where a network was given an
+infinity or a NaN, or correct code may overflow, no entry is judged otherwise, and all these are counted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from types import MappingProxyType
 from typing import Any
 
@@ -66,31 +68,36 @@ def end_to_end(
     problem: Problem,
     gradients: Gradients,
     arithmetic: Arithmetic,
-    truth: Mapping[str, tuple[Exact, ...]],
+    truth: Mapping[str, tuple[Exact, ...]] | None,
     reasons: Mapping[str, str] = _NO_REASONS,
 ) -> Tallies:
-    """The unmodified call's gradients against the whole network; ``truth`` only measures, it judges nothing."""
+    """The unmodified call's gradients against the whole network; ``truth``, if known, only measures."""
     with np.errstate(all="ignore"):
-        given = problem.map(arithmetic.exact)
-        expected = backprop(given)
+        numbers = problem.map(arithmetic.exact)
+        expected = backprop(numbers)
         if arithmetic.forward:
             assert expected.h is not None  # `backprop` leaves nothing out
-            carried = forward_mode(given, expected.h)
+            carried = forward_mode(numbers, expected.h)
             expected = replace(expected, dL_dw=carried.dL_dw, dL_db=carried.dL_db)
+    given = [array for _, array in problem.named()]
+    finite, marked = _finite(given), backprop(problem.map(_marked)) if _any_nan(given) else None
     shapes = quantity_shapes(problem)
     tallies: Tallies = {}
     for field in fields(Gradients):
         name, found = field.name, getattr(gradients, field.name)
         bounds = (expected.loss,) if name == "loss" else getattr(expected, name)
-        found = (found,) if name == "loss" and found is not None else found
+        marks = getattr(marked, name, None)
+        if name == "loss":
+            found, marks = ((array,) if array is not None else None for array in (found, marks))
         for i, (bound, shape) in enumerate(zip(bounds, shapes[name], strict=True)):
             layer = problem.network.depth - 1 if name == "loss" else i
             label = name if name == "loss" or found is None else f"{name}[{i}]"
             if found is None or i >= len(found):
                 tally = Tally(not_covered=reasons.get(name, f"the adapter returns no {label}"))
             else:
+                reads_nan = np.asarray(False) if marks is None else np.isnan(marks[i])
                 tally = _defect(label, found[i], shape, problem) or _judge(
-                    label, found[i], bound, problem, "", lambda *_: {}, truth=truth[name][i]
+                    label, found[i], bound, problem, "", lambda *_: {}, finite, reads_nan, truth[name][i] if truth else None
                 )
             tallies[FORMULA_OF_GRADIENT[name], layer] = tally
     return tallies
@@ -183,6 +190,32 @@ class _Arrays:
         reads = any(operand.name in _INNER_DERIVATIVES for operand in statement.operands)
         return self.arithmetic.forward and (reads or statement.quantity in _DERIVATIVES_OF_LOSS)
 
+    def reads_nan(self, statement: Statement, layer: int) -> Array:
+        """Where the formula reads a NaN: evaluated on 1 in place of every other number, it is one."""
+        operands = []
+        for operand in statement.operands:
+            array = self.shaped(operand, layer + operand.layer)
+            read = not (self.arithmetic.forward and operand.name in _INNER_DERIVATIVES)
+            operands.append(array if read else np.ones_like(array))
+        return np.isnan(statement.evaluate(*map(_marked, operands))) if _any_nan(operands) else np.asarray(False)
+
+    def finite_for(self, statement: Statement) -> Array:
+        """The networks in which entries can be judged: all numbers given are finite. In forward mode what derivatives are
+        made from is too, for a tangent of 0 times anything else is a NaN.
+        """
+        carried = self.arithmetic.forward and statement.quantity not in ("a", "h", "loss")
+        return self._finite_all if carried else self._finite_given
+
+    @cached_property
+    def _finite_given(self) -> Array:
+        return _finite([array for _, array in self.problem.named()])
+
+    @cached_property
+    def _finite_all(self) -> Array:
+        layers = range(self.problem.network.depth)
+        read = [self.find("h", layer)[1] for layer in layers if self.defect("h", layer) is None]
+        return self._finite_given & _finite(read) if read else self._finite_given
+
     def recomputed(self, statement: Statement, operand: Operand) -> bool:
         """Whether the backward pass evaluates this activation again. It keeps the y of formula 10, the network's own
         result, and the inputs of a layer; and the derivative of σ alone has nothing to evaluate again but its own σ(a),
@@ -202,6 +235,13 @@ class _Arrays:
             indices = "bi" if rows else "ij"
         assert array is not None  # `unusable` has seen it
         return name, array, indices
+
+    def shaped(self, operand: Operand, layer: int) -> Array:
+        """The array as given, with the axis that it may lack: j of a row of inputs, b of the one row's derivative."""
+        _, array, indices = self.raw(operand, layer)
+        if operand.by_row:
+            array = array[..., None] if indices == "bi" else array[..., None, :, :]
+        return array
 
     def lifted(self, statement: Statement, operand: Operand, layer: int) -> Rounded | float:
         """The operand as the formula reads it: known exactly, unless the framework does not read what it returned."""
@@ -224,11 +264,10 @@ class _Arrays:
     def _operand(self, operand: Operand, layer: int) -> Rounded:
         key = (operand.name, layer, operand.by_row, operand.product_inputs)
         if key not in self._lifted:
-            _, array, indices = self.raw(operand, layer)
-            if operand.by_row:  # the axis that this array lacks: j of a row of inputs, b of the one row's derivative
-                array = array[..., None] if indices == "bi" else array[..., None, :, :]
-            given = self.given(operand.name, layer) or (operand.by_row and indices == "bi" and layer == 0)
-            number = (self.arithmetic.exact if given else self.arithmetic.computed)(array, operand.product_inputs)
+            by_input = operand.by_row and self.problem.batch > 1
+            given = self.given(operand.name, layer) or (by_input and layer == 0)
+            read = self.arithmetic.exact if given else self.arithmetic.computed
+            number = read(self.shaped(operand, layer), operand.product_inputs)
             if self.arithmetic.complement and operand.name == "h" and not given:
                 number = number.paired_with(self._operand(Operand("a", "bj"), layer))
             self._lifted[key] = number
@@ -256,6 +295,7 @@ def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally
         if arrays.carried_forward(statement):
             carried = _select(getattr(arrays.carried, statement.quantity)[layer], statement.indices)
             bound = carried.about(bound)
+        finite, reads_nan = arrays.finite_for(statement), arrays.reads_nan(statement, layer)
     name, found = arrays.find(statement.quantity, layer)
 
     def operands_of(network: tuple[int, ...], entry: tuple[int, ...]) -> dict[str, Number]:
@@ -266,7 +306,8 @@ def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally
         return read
 
     assert found is not None  # `defect` has seen it
-    return _judge(name, _select(found, statement.indices), bound, arrays.problem, statement.indices, operands_of)
+    got = _select(found, statement.indices)
+    return _judge(name, got, bound, arrays.problem, statement.indices, operands_of, finite, reads_nan)
 
 
 def _defect(name: str, array: Array, shape: Shape, problem: Problem) -> Tally | None:
@@ -288,52 +329,79 @@ def _judge(
     problem: Problem,
     indices: str,
     operands_of: Callable[[tuple[int, ...], tuple[int, ...]], dict[str, Number]],
+    finite: Array,
+    reads_nan: Array,
     truth: Exact | None = None,
 ) -> Tally:
-    """Finite, then value: |got − value| ≤ error in every entry."""
+    """Finite, then value: |got − value| ≤ error in every entry that can be judged.
+
+    ``finite``: the networks of which no number is infinite or NaN; ``reads_nan``: the entries that must be NaN.
+    """
     arithmetic = bound.arithmetic
     with np.errstate(all="ignore"):
         number = np.asarray(got, arithmetic.working)
+        bounded = np.isfinite(bound.error) & finite.reshape(finite.shape + (1,) * (number.ndim - finite.ndim))
+        judged = np.where(reads_nan, ~np.isnan(number), np.broadcast_to(bounded, number.shape))
         difference = np.abs(number - bound.value).astype(np.float64)
-        passed = np.isfinite(number) & (difference <= bound.error)  # false for a NaN, and for infinity in any bound
+        failed = judged & ~(np.isfinite(number) & (difference <= bound.error) & ~reads_nan)  # a NaN compares false
         fraction = np.where(difference == 0, 0.0, difference / bound.error)
-        distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(got, truth, arithmetic)
-        vacuous = np.broadcast_to(passed & np.isposinf(bound.error), number.shape)  # allows anything: judges nothing
-    entries, count = (int(number.size - np.count_nonzero(which)) for which in (vacuous, passed))
-    endless = f"the rounding error of {name} has no finite bound" if entries < number.size else None
+        distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(number, truth, arithmetic)
+    entries, failures = (int(np.count_nonzero(which)) for which in (judged, failed))
+    unjudged = number.size - entries
     if entries == 0:
-        return Tally(not_covered=endless)
-    worst, ulp = (math.inf if np.isnan(x) else x for x in (float(np.max(fraction)), float(np.max(distance))))
-    if count == 0:
-        return Tally(entries, 0, worst, ulp, not_covered=endless)
+        return Tally(unjudged=unjudged, not_covered=f"the rounding error of {name} has no finite bound")
+    worst, ulp = _worst(fraction, judged), _worst(distance, judged[: len(distance)] if distance.ndim else judged)
+    if failures == 0:
+        return Tally(entries, 0, worst, ulp, unjudged=unjudged)
 
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(passed)), np.shape(got)))
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(failed)), number.shape))
     axes = len(problem.network.stack)
     network, entry = index[:axes], index[axes:]
-    value, expected, allowed = (
-        np.broadcast_to(part, np.shape(got))[index] for part in (got, bound.value, bound.error)
+    value, expected, allowed, swallowed = (
+        np.broadcast_to(part, number.shape)[index] for part in (got, bound.value, bound.error, reads_nan)
     )  # fmt: skip
     if indices:  # a fixed entry, such as the 1 in formula 18, was selected before the judgement
         entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
-    stage = "value" if np.isfinite(np.asarray(value, np.float64)) else "finite"
+    allows = "as an operand is" if swallowed else f"± {float(allowed):.3g}"
     failure = Failure(
-        stage=stage,
+        stage="value" if np.isfinite(np.asarray(value, np.float64)) and not swallowed else "finite",
         array=name,
         network=int(np.ravel_multi_index(network, problem.network.stack)) if axes else 0,
         entry=entry,
         message=f"{name}{list(entry) if entry else ''}: found {_number(value).decimal}, expected {_number(expected).decimal}"
-        f" ± {float(allowed):.3g}",
+        f" {allows}",
         operands=operands_of(network, entry),
         got=_number(value),
         expected=_number(expected),
         allowed=_number(allowed),
     )
-    return Tally(entries, count, worst, ulp, failure, endless)
+    return Tally(entries, failures, worst, ulp, failure, unjudged=unjudged)
+
+
+def _worst(measured: Array, judged: Array) -> float:
+    """The largest number among those of the entries judged; infinite where one is NaN."""
+    worst = float(np.max(np.where(judged, measured, 0.0), initial=0.0))
+    return math.inf if math.isnan(worst) else worst
 
 
 def _truth_ulp(got: Array, truth: Exact, arithmetic: Arithmetic) -> Array:
-    """Errors against the exact values, which may be known for the first networks of a stack only."""
-    return truth.error_in_ulp(got[: len(truth.high)] if np.ndim(truth.high) else got, arithmetic)
+    """Errors against the exact values, which may be known for the first networks of a stack only, or not at all: 0."""
+    known = got[: len(truth.high)] if np.ndim(truth.high) else got
+    return np.where(np.isnan(truth.high), 0.0, truth.error_in_ulp(known, arithmetic))
+
+
+def _marked(array: Array) -> Array:
+    """1 for every number, and NaN for a NaN: what an array holds for the question where NaNs must come out."""
+    return np.where(np.isnan(array), np.nan, 1.0)
+
+
+def _any_nan(arrays: Iterable[Array]) -> bool:
+    return any(bool(np.isnan(array).any()) for array in arrays)
+
+
+def _finite(arrays: Iterable[Array]) -> Array:
+    """Of which networks all numbers in these arrays are finite: one entry per network."""
+    return reduce(np.logical_and, (np.isfinite(array).all(axis=(-2, -1)) for array in arrays))
 
 
 def _select(array: Array, indices: str) -> Array:

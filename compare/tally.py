@@ -71,12 +71,14 @@ class Tally:
 
     Attributes
     ----------
-    entries, failures : how many entries were compared, and how many failed
+    entries, failures : how many entries were judged, and how many failed
     worst_bound_fraction : largest |difference| / bound; infinite where the bound is zero and the difference is not
     worst_ulp : largest difference, in ULP: from the formula's value in the step check, from the exact derivative
         in the end-to-end check
     first_failure : the failure that comes first in the stack
     not_covered : why nothing was compared, or not all: a formula may state two quantities of which one is missing
+    unjudged : how many entries no bound can judge: their network was given what is not finite, or correct code may
+        overflow
     """
 
     entries: int = 0
@@ -85,6 +87,7 @@ class Tally:
     worst_ulp: float = 0.0
     first_failure: Failure | None = None
     not_covered: str | None = None
+    unjudged: int = 0
 
     def __add__(self, other: Tally) -> Tally:
         found = [f for f in (self.first_failure, other.first_failure) if f is not None]
@@ -96,6 +99,7 @@ class Tally:
             worst_ulp=max(self.worst_ulp, other.worst_ulp),
             first_failure=min(found, key=lambda failure: failure.order, default=None),
             not_covered=min(reasons, default=None),
+            unjudged=self.unjudged + other.unjudged,
         )
 
 
@@ -130,4 +134,4 @@ def from_json(row: Mapping[str, Any]) -> tuple[Key, Tally]:
         operands = {name: Number(**number) for name, number in failure["operands"].items()}
         failure = Failure(**failure | numbers | {"operands": operands, "entry": tuple(failure["entry"])})
     fraction, ulp = (math.inf if row[n] is None else row[n] for n in ("worst_bound_fraction", "worst_ulp"))
-    return key, Tally(row["entries"], row["failures"], fraction, ulp, failure, row["not_covered"])
+    return key, Tally(row["entries"], row["failures"], fraction, ulp, failure, row["not_covered"], row["unjudged"])

@@ -7,6 +7,7 @@ of the format judged.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,8 +18,7 @@ from reference.backprop import backprop
 from reference.network import Array, Gradients, Problem, Trace
 from reference.rounding import Arithmetic
 
-_START_BITS = 192
-_MOST_BITS = 6144
+_BITS = [192 * 2**doubled for doubled in range(6)]
 _NEGLIGIBLE = 2.0**-20  # of an ULP
 
 
@@ -26,7 +26,8 @@ _NEGLIGIBLE = 2.0**-20  # of an ULP
 class Exact:
     """Exact real numbers, each as the unevaluated sum of two float64: 106 bits of the ball's midpoint.
 
-    ``high`` is the float64 nearest to the number; ``low`` is what is left of it.
+    ``high`` is the float64 nearest to the number; ``low`` is what is left of it. Both are NaN where there is no such
+    float64: the number lies beyond the largest one, or is computed from one that is not finite.
     """
 
     high: Array
@@ -44,7 +45,7 @@ def balls(array: Array) -> Array:
     return np.array([arb(value) for value in values.ravel().tolist()], dtype=object).reshape(values.shape)
 
 
-def exact_trace(problem: Problem, bits: int = _START_BITS) -> Trace:
+def exact_trace(problem: Problem, bits: int = _BITS[0]) -> Trace:
     """Every quantity of ``problem`` enclosed in balls (object arrays of ``arb``), computed with ``bits`` of precision."""
     before = ctx.prec
     ctx.prec = bits
@@ -62,33 +63,32 @@ def exact_gradients(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple
     ArithmeticError
         If no precision up to 6144 bits makes the enclosure tight; it does for every finite network seen so far.
     """
-    bits = _START_BITS
-    while bits <= _MOST_BITS:
+    for bits in _BITS:
         trace = exact_trace(problem, bits)
         found = {}
         for name in (field.name for field in fields(Gradients)):
             arrays = (trace.loss,) if name == "loss" else getattr(trace, name)
-            found[name] = tuple(_split(array, bits) for array in arrays)
-        if all(_tight(high, radius, arithmetic) for arrays in found.values() for high, _, radius in arrays):
-            return {name: tuple(Exact(high, low) for high, low, _ in arrays) for name, arrays in found.items()}
-        bits *= 2
-    raise ArithmeticError(f"exact gradients: balls of {_MOST_BITS} bits do not enclose the values tightly")
+            found[name] = tuple(_split(array, bits, arithmetic) for array in arrays)
+        parts = [part for arrays in found.values() for part in arrays]
+        if not any(np.any(loose) for _, loose in parts):
+            break
+    else:
+        if any(np.any(loose & ~np.isnan(exact.high)) for exact, loose in parts):
+            raise ArithmeticError(f"exact gradients: balls of {bits} bits do not enclose the values tightly")
+    return {name: tuple(exact for exact, _ in arrays) for name, arrays in found.items()}
 
 
-def _split(array: Any, bits: int) -> tuple[Array, Array, Array]:
-    """Midpoint in two parts, and radius, of each ball."""
+def _split(array: Any, bits: int, arithmetic: Arithmetic) -> tuple[Exact, Array]:
+    """The midpoints of balls, and where their radius is too large. A ball beyond float64 is as tight as it needs to be."""
     before = ctx.prec
     ctx.prec = bits
     try:
         flat = np.asarray(array, dtype=object).ravel()
-        high = [float(ball) for ball in flat]
+        high = [float(ball) if math.isfinite(float(ball)) else math.nan for ball in flat]
         low = [float(ball.mid() - first) for ball, first in zip(flat, high, strict=True)]
-        radius = [float(ball.rad()) for ball in flat]
+        radius = [float(ball.rad()) if ball.is_finite() else math.inf for ball in flat]
     finally:
         ctx.prec = before
     high_, low_, radius_ = (np.array(part, np.float64).reshape(np.shape(array)) for part in (high, low, radius))
-    return high_, low_, radius_
-
-
-def _tight(high: Array, radius: Array, arithmetic: Arithmetic) -> bool:
-    return bool(np.all(np.isfinite(high) & (radius <= _NEGLIGIBLE * arithmetic.ulp(high))))
+    allowed = np.where(np.isnan(high_), np.finfo(np.float64).max, _NEGLIGIBLE * arithmetic.ulp(high_))
+    return Exact(high_, low_), radius_ > allowed

@@ -8,6 +8,7 @@ like any other array, and each operation adds
 * the framework's rounding of that operation, for every order of summation and of multiplication, with or without
   fused multiply-add,
 * the framework's underflow, gradual or flushed to zero, inputs included,
+* an infinite error where a correct framework may overflow, or an operand is not finite: nothing bounds what follows,
 * the rounding of this computation itself: in float64 for the shorter formats, in the platform's extended precision
   for float64 (where there is none, as on ARM macOS, in float64: a bound then holds two roundings instead of one).
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -41,8 +42,20 @@ FORMATS: dict[str, tuple[int, int]] = {
 Floats: TypeAlias = Any
 """A floating-point array, or a Python float that stands for a constant one."""
 
-Ways: TypeAlias = tuple[tuple[float, float], ...]
-"""How a sum may be computed: the unit roundoff that accumulates, and that of one rounding to storage, 0 if none."""
+
+class Way(NamedTuple):
+    """How a sum may be computed.
+
+    Attributes
+    ----------
+    unit, largest : unit roundoff and largest number of the format that accumulates
+    storing : unit roundoff of one rounding to storage, 0 if there is none
+    """
+
+    unit: float
+    largest: float
+    storing: float
+
 
 _U64 = 2.0**-53
 _NORMAL64 = 2.0**-1022
@@ -122,18 +135,28 @@ class Arithmetic:
         return float(np.ldexp(1.0, emin - precision + 1))
 
     @property
+    def largest(self) -> float:
+        """The largest finite number, (1 − 2⁻ᵖ) 2^(2 − emin)."""
+        return _largest(self.dtype)
+
+    @property
+    def rounded_to_largest(self) -> float:
+        """A number that is rounded to `largest`, as every smaller one is to a finite number."""
+        return self.largest * (1 + self.unit / 2)
+
+    @property
     def working(self) -> type[np.floating[Any]]:
         """The format in which bounds for this one are computed: wider, where there is a wider one."""
         return np.longdouble if self.dtype == "float64" else np.float64
 
     @property
-    def product_ways(self) -> Ways:
+    def product_ways(self) -> tuple[Way, ...]:
         """How matrix products add up."""
         storing = 2 * self.unit if self.truncates else self.unit
         return (_way(self.accumulate or self.dtype, self.dtype, storing),)
 
     @property
-    def sum_ways(self) -> Ways:
+    def sum_ways(self) -> tuple[Way, ...]:
         """How sums add up that a formula writes out: as matrix products, which some are in a framework, or by themselves."""
         formats = (self.sums,) if self.sums else (self.dtype, self.accumulate or self.dtype)
         alone = (_way(accumulate, self.dtype, self.unit) for accumulate in formats)
@@ -154,6 +177,8 @@ class Arithmetic:
     def exact(self, array: Array, product_inputs: int = 0) -> Rounded:
         """An array that the framework was given, as operand: no error, except that a flushing one may read 0 for it.
 
+        No bound holds for what is computed from a number that is not finite: its error is infinite.
+
         ``product_inputs``: how often matrix products round this operand, or one that it is multiplied with, where the
         formula is written without ``@`` (see `reference.formulas.Operand`).
         """
@@ -164,6 +189,9 @@ class Arithmetic:
             error = np.where(size < self.least_normal, size, 0.0)
             if not error.any():
                 error = 0.0
+        finite = np.isfinite(value)
+        if not finite.all():
+            error = np.where(finite, error, np.inf)
         return _product_input(Rounded(self, value, error), product_inputs)
 
     def computed(self, array: Array, product_inputs: int = 0) -> Rounded:
@@ -215,8 +243,8 @@ class Rounded(NDArrayOperatorsMixin):
     @cached_property
     def as_product(self) -> Product:
         """This number as a product of one factor."""
-        reach = np.where(self.magnitude == 0, 0.0, np.maximum(1.0, self.magnitude)) * (1 - _ROOM)
-        return Product(self.arithmetic, self.value, self.error, roundings=0, reach=reach)
+        reach, vanishes = np.maximum(1.0, self.magnitude) * (1 - _ROOM), self.magnitude == 0
+        return Product(self.arithmetic, self.value, self.error, roundings=0, reach=reach, vanishes=vanishes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -320,7 +348,7 @@ class Rounded(NDArrayOperatorsMixin):
                 # where the slope itself underflows: σ(a) σ(−a) < e^(−|a|), with the exponent rounded up
                 exponent = _up(self.error) - self.size * (1 - 2 * _U64) + 2.0**-40
                 moved = np.where(slope < _NORMAL64, np.exp(exponent) + _SLACK, slope * np.expm1(self.error))
-            spread = _up(np.minimum(moved, 1.0))
+            spread = _up(np.where(np.isfinite(self.error), np.minimum(moved, 1.0), np.inf))
         size = _size(value)
         own = _up(_OWN_SIGMOID * arithmetic.own_unit * size) + _SLACK
         largest = _up(size + spread + own)
@@ -341,11 +369,13 @@ class Product(Rounded):
     """An open product: its factors may be multiplied in any order.
 
     After r roundings the relative error is at most (1 + v)ʳ − 1. Each may also underflow, by η (s/2, or λ where the
-    arithmetic flushes), and the factors still to come enlarge that by at most Π max(1, |factor|).
+    arithmetic flushes), and the factors still to come enlarge that by at most R = Π max(1, |factor|). No partial product
+    overflows where R (1 + v)ʳ is a number of the format.
     """
 
     roundings: int  # r, the number of multiplications
-    reach: Floats  # Π max(1, |factor|) (1 − _ROOM); 0 where a factor is exactly zero, for then nothing is lost
+    reach: Floats  # R, each of its factors (1 − _ROOM)
+    vanishes: Floats  # whether a factor is exactly zero, for then nothing is lost
 
     @property
     def as_product(self) -> Product:
@@ -354,12 +384,16 @@ class Product(Rounded):
 
     @cached_property
     def error(self) -> Floats:
-        """Propagated errors, r roundings, r underflows; the same for this computation."""
+        """Propagated errors, r roundings, r underflows; the same for this computation. Infinite if one may overflow."""
         unit, own, r = self.arithmetic.unit, self.arithmetic.own_unit, self.roundings
+        if r == 0:
+            return self.inherited
         relative = float(np.expm1(r * np.log1p(unit / (1 + unit))) + np.expm1(r * np.log1p(own)))
         underflow = (1 + relative) * r * (_lost_by_underflow(self.arithmetic) + _SLACK)
-        lost = underflow * (1 + 2 * (r + 1) * _ROOM) * self.reach
-        return _up(self.inherited + relative * (self.size + self.inherited) + lost, 2 * r)
+        reach = (1 + 2 * (r + 1) * _ROOM) * self.reach
+        lost = np.where(self.vanishes, 0.0, underflow * reach)
+        error = _up(self.inherited + relative * (self.size + self.inherited) + lost, 2 * r)
+        return _unless((1 + relative) * reach > self.arithmetic.largest, error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,37 +401,48 @@ class Sum(Rounded):
     """An open sum: further terms may join it, and all are added in any order, fused or not.
 
     Where n roundings add up, products or stored numbers that are not zero, the error is at most n u Σ|term| (BOUNDS.md, 1;
-    valid for n u ≤ 1: beyond, the bound is infinite). A sum in a wider format is rounded once more, to be stored.
+    valid for n u ≤ 1: beyond, the bound is infinite). A sum in a wider format is rounded once more, to be stored. No
+    partial sum exceeds (1 + (n − 1) u) Σ|term|: beyond the largest number of its format, it may overflow.
     """
 
     terms: Floats  # n, per entry
     total: Floats  # Σ|term|
     additions: int  # that made `total`
-    ways: Ways
+    ways: tuple[Way, ...]
 
     @cached_property
     def error(self) -> Floats:
-        """Propagated errors, n roundings, n underflows, and the rounding to storage: the worst of all ways."""
+        """Propagated errors, n roundings, n underflows, and the rounding to storage: the worst of all ways.
+
+        Infinite if one of them may overflow.
+        """
         arithmetic, n = self.arithmetic, self.terms
+        further = np.maximum(n - 1.0, 0.0)
         operations = 2 if arithmetic.flushes else 1  # a gradual addition is exact where it underflows
         lost = _lost_by_underflow(arithmetic)
         worst: Floats = 0.0
-        for unit, storing in self.ways:
+        for unit, largest, storing in self.ways:
             underflow = n * (1 + n * unit) * (operations * lost + _SLACK)
             error = self.inherited + n * (unit + arithmetic.own_unit) * self.total + underflow
+            overflows = self.total > largest * (1 - further * (unit + 4 * self.additions * _U64))
             if storing:  # a single number is stored already; storing may cut twice what rounding changes
+                overflows |= self.size + error > arithmetic.rounded_to_largest
                 error = error + (storing * (self.size + error) + storing / arithmetic.unit * lost) * (n > 0)
-            worst = np.maximum(worst, np.where(n * unit > 1, np.inf, error))
+            worst = np.maximum(worst, _unless(overflows | (n * unit > 1), error))
         return _up(worst, self.additions)
 
     def plus(self, term: Rounded) -> Sum:
-        """The sum with one more stored term, such as a bias, which may join it before it is stored, or after."""
-        storing = max(storing for _, storing in self.ways)
+        """The sum with one more stored term, such as a bias, which may join it before it is stored, or after: for 0 that is
+        the same.
+        """
+        arithmetic, storing = self.arithmetic, max(way.storing for way in self.ways)
         early: Floats = 0.0
         if storing:
-            early = storing * self.magnitude + storing / self.arithmetic.unit * _lost_by_underflow(self.arithmetic)
+            early = storing * self.magnitude + storing / arithmetic.unit * _lost_by_underflow(arithmetic)
+            early = _unless(self.magnitude > arithmetic.rounded_to_largest, early)
+            early = np.where(term.magnitude > 0, early, 0.0)
         return Sum(
-            arithmetic=self.arithmetic,
+            arithmetic=arithmetic,
             value=self.value + term.value,
             inherited=_up(self.inherited + term.error + early),
             terms=self.terms + (term.magnitude > 0),
@@ -422,7 +467,8 @@ def _subtract(a: Rounded, b: Rounded) -> Rounded:
 
 
 def _added(value: Floats, a: Rounded, b: Rounded) -> Rounded:
-    """One addition of stored numbers: v|result|. Where it underflows it is exact, unless the result is flushed.
+    """One addition of stored numbers: v|result|, infinite if it may overflow. Where it underflows it is exact, unless the
+    result is flushed.
 
     A product that is fused into it rounds once less, which the product's own error covers.
     """
@@ -432,7 +478,8 @@ def _added(value: Floats, a: Rounded, b: Rounded) -> Rounded:
     error = _up(inherited + (v + arithmetic.own_unit) * (size + inherited))
     if arithmetic.flushes:
         error = np.where(size - error < arithmetic.least_normal, np.maximum(error, size), error)
-    return Rounded(arithmetic, value, error)
+    # Autodiff makes y − t from 2(y − t), the derivative of a square, which may overflow before L's ½ takes the 2 back.
+    return Rounded(arithmetic, value, _unless(2 * (size + inherited) > arithmetic.largest, error))
 
 
 def _multiply(a: Rounded, b: Rounded) -> Rounded:
@@ -451,6 +498,7 @@ def _multiply(a: Rounded, b: Rounded) -> Rounded:
         inherited=inherited,
         roundings=a.roundings + b.roundings + 1,
         reach=a.reach * b.reach,
+        vanishes=a.vanishes | b.vanishes,
     )
 
 
@@ -464,7 +512,8 @@ def _scaled(a: Rounded, power_of_two: float) -> Rounded:
     """Multiplication by a power of two: exact, but for underflow, of each term where a sum is scaled before it is added."""
     scaled = a.terms + 1 if isinstance(a, Sum) else 1
     underflow = scaled * (_lost_by_underflow(a.arithmetic) + _SLACK) * (a.magnitude > 0)
-    return Rounded(a.arithmetic, a.value * power_of_two, _up(a.error * abs(power_of_two) + underflow))
+    value, error = a.value * power_of_two, _up(a.error * abs(power_of_two) + underflow)
+    return Rounded(a.arithmetic, value, _unless(_size(value) + error > a.arithmetic.largest, error))
 
 
 def _matmul(a: Rounded, b: Rounded) -> Rounded:
@@ -499,7 +548,8 @@ def _product_input(a: Rounded, roundings: int = 1) -> Rounded:
         return a
     size = np.maximum(a.magnitude, a.arithmetic.least_normal) * (a.magnitude > 0)
     relative = (1 + a.arithmetic.product_unit) ** roundings - 1
-    return Rounded(a.arithmetic, a.value, _up(a.error + relative * size))
+    error = _unless((1 + relative) * size > a.arithmetic.largest, _up(a.error + relative * size))
+    return Rounded(a.arithmetic, a.value, error)
 
 
 _RULES: dict[np.ufunc, Callable[..., Rounded]] = {
@@ -516,21 +566,17 @@ def _is_power_of_two(number: Rounded) -> bool:
 
 
 def _selects(number: Rounded) -> bool:
-    """Whether the entries of an array are all 0 or 1."""
+    """Whether the entries of an array are all 0 or 1, and no open product, whose factors may be multiplied first."""
     value = number.value
     first = np.ndim(value) > 0 and np.size(value) > 0 and value.flat[0] in (0, 1)
-    return first and number.certain and bool(np.all((value == 0) | (value == 1)))
+    return first and not isinstance(number, Product) and number.certain and bool(np.all((value == 0) | (value == 1)))
 
 
 def _selected(a: Rounded, which: Array) -> Rounded:
-    """Multiplication by an array of 0 and 1: exact, in any order."""
-    shape = np.broadcast_shapes(a.shape, which.shape)
-
-    def select(array: Floats) -> Floats:
-        return np.where(which, array, 0) if isinstance(array, np.ndarray) else array
-
-    open_or_closed = a if isinstance(a, Product) else a.closed()
-    return open_or_closed._each(lambda array: select(np.broadcast_to(array, shape)))
+    """Multiplication by an array of 0 and 1: exact, in any order. What is not finite stays so: 0 · ∞ is not 0."""
+    a = a.as_product
+    inherited = a.inherited if _is_zero(a.inherited) else a.inherited * which
+    return replace(a, value=a.value * which, inherited=inherited, vanishes=a.vanishes | np.logical_not(which))
 
 
 def _size(value: Floats) -> Floats:
@@ -542,12 +588,22 @@ def _is_zero(error: Floats) -> bool:
     return isinstance(error, float) and error == 0.0
 
 
+def _unless(overflows: Any, error: Floats) -> Floats:
+    """``error``, infinite where ``overflows``."""
+    return np.where(overflows, np.inf, error) if np.any(overflows) else error
+
+
+def _largest(dtype: str) -> float:
+    precision, emin = FORMATS[dtype]
+    return float(np.ldexp(1 - 2.0**-precision, 2 - emin))
+
+
 def _unit(dtype: str) -> float:
     return float(2.0 ** -FORMATS[dtype][0])
 
 
-def _way(accumulate: str, dtype: str, storing: float) -> tuple[float, float]:
-    return _unit(accumulate), 0.0 if accumulate == dtype else storing
+def _way(accumulate: str, dtype: str, storing: float) -> Way:
+    return Way(_unit(accumulate), _largest(accumulate), 0.0 if accumulate == dtype else storing)
 
 
 def _lost_by_underflow(arithmetic: Arithmetic) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -64,6 +65,7 @@ def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None
         if own:
             console.print(_formulas(report, own), width=WIDTH)
             _print_not_covered(report, own, console)
+            _print_unjudged(report, own, console)
             console.print()
     if outcome.tallies:
         console.print(_truth(outcome), "", _summary(outcome), "", sep="\n")
@@ -73,7 +75,12 @@ def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None
         _print_not_available(report, options, console)
         for reason in report.reasons[:MOST]:
             console.print(f"[red]failed[/]  {_plain(_who(report))}: {_plain(reason)}", soft_wrap=True)
-        _print_more("reasons", len(report.reasons), report, console)
+        _print_more("reasons", len(report.reasons), report.name, console)
+    for judged in outcome.vectors:
+        for wrong in judged.wrong[:MOST]:
+            found = f"found {wrong.found}, expected what the exact value {wrong.exact} rounds to"
+            console.print(f"[bold red]mismatch[/]  {_plain(f'{judged.file}: {wrong.place}: {found}')}", soft_wrap=True)
+        _print_more("wrong values", len(judged.wrong), judged.file, console)
     console.print(_verdict(outcome), soft_wrap=True)
 
 
@@ -116,6 +123,17 @@ def _print_not_covered(report: AdapterReport, tallies: Mapping[Key, Tally], cons
     for (reason, formulas), places in lines.items():
         where = f"{_plain(report.name)} {_places(places, report.modes, dtypes)}, {formulas}"
         console.print(f"[yellow]not covered[/]  {where}: {_plain(reason)}", soft_wrap=True)
+
+
+def _print_unjudged(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
+    """How many entries no bound can judge, problem by problem."""
+    counts = Counter[str]()
+    for key, tally in tallies.items():
+        counts[key.problem] += tally.unjudged
+    found = [f"{count:,} entries of {problem}" for problem, count in sorted(counts.items()) if count]
+    if found:
+        reason = "their network was given an infinity or a NaN, correct code may overflow, or a sum is too long"
+        console.print(f"[yellow]not judged[/]  {_plain(report.name)}, {', '.join(found)}: {reason}", soft_wrap=True)
 
 
 def _print_not_available(report: AdapterReport, options: Mapping[str, Any], console: Console) -> None:
@@ -231,13 +249,13 @@ def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[
         note = Text(f"{others} further formulas disagree here.") if others else Text()
         console.print(title, soft_wrap=True)
         console.print(grid, note)
-    _print_more("mismatches", len(seen), report, console)
+    _print_more("mismatches", len(seen), report.name, console)
 
 
-def _print_more(what: str, number: int, report: AdapterReport, console: Console) -> None:
-    """How many lines of an adapter were left out."""
+def _print_more(what: str, number: int, name: str, console: Console) -> None:
+    """How many lines of an adapter or a file were left out."""
     if number > MOST:
-        more = f"… and {number - MOST} more {what} of {report.name}: results.json has every one."
+        more = f"… and {number - MOST} more {what} of {name}: results.json has every one."
         console.print(more, markup=False, soft_wrap=True)
 
 
@@ -251,11 +269,14 @@ def _verdict(outcome: Outcome) -> str:
     entries = sum(tally.entries for tally in outcome.tallies.values())
     failures = sum(tally.failures for tally in outcome.tallies.values())
     compared = f"{entries:,} entries compared in {outcome.seconds:.0f} s"
+    values = sum(judged.values for judged in outcome.vectors)
+    wrong = sum(len(judged.wrong) for judged in outcome.vectors)
+    expected = f" Of {values:,} expected values, {wrong:,} are wrong." if values else ""
     return {
         "agree": f"[bold green]agree[/]: {compared}, every one within its derived bound.",
         "mismatch": f"[bold red]mismatch[/]: {compared}, {failures:,} outside their bounds.",
         "incomplete": f"[bold yellow]incomplete[/]: {compared}; not all that was asked for could be judged.",
-    }[outcome.verdict]
+    }[outcome.verdict] + expected
 
 
 def _of(tallies: Mapping[Key, Tally], **fields: str) -> Mapping[Key, Tally]:

@@ -420,14 +420,77 @@ def test_not_finite_never_passes(quantity, value):
             assert failure.got == Number(str(value), float(value).hex())
 
 
-def test_overflow_never_passes():
+# --- what is not finite, and correct code's overflow --------------------------------------------------------------------
+
+
+def both_checks(problem: Problem, trace: Trace, declared: Arithmetic) -> dict[tuple[str, str, int], Tally]:
+    gradients, truth = Gradients(trace.loss, trace.dL_dw, trace.dL_db), exact_gradients(problem, declared)
+    found = {"step": check.step(problem, trace, declared)}
+    found["end-to-end"] = check.end_to_end(problem, gradients, declared, truth)
+    return {(kind, *key): tally for kind, tallies in found.items() for key, tally in tallies.items()}
+
+
+def evaluated(problem: Problem) -> Trace:
+    with np.errstate(all="ignore"):
+        return backprop(problem)
+
+
+@pytest.mark.parametrize("finite", [0.5, np.inf, np.nan])
+def test_where_correct_code_may_overflow_nothing_is_judged_and_that_is_counted(finite):
     """Not even where float64 cannot hold the bound, so that any finite number would be within it."""
     problem = random_problem((2, 3, 2), stack=(4,)).map(lambda array: np.full_like(array, 1e200))
-    with np.errstate(over="ignore", invalid="ignore"):
-        tally = step(problem, backprop(problem))["1", 0]
-    assert tally.failures == tally.entries == 12
-    assert tally.first_failure is not None
-    assert tally.first_failure.stage == "finite"
+    trace = evaluated(problem)
+    assert trace.a is not None
+    a = np.full_like(trace.a[0], finite)
+    tally = step(problem, with_array(trace, "a", 0, a))["1", 0]
+    assert (tally.entries, tally.failures, tally.unjudged) == (0, 0, 12)
+    assert tally.not_covered == "the rounding error of a[0] has no finite bound"
+
+
+HOSTILE = [
+    (array, value) for array in ("w[0]", "w[1]", "b[0]", "b[1]", "x", "t") for value in (np.inf, -np.inf, np.nan)
+]
+
+
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize(("array", "value"), HOSTILE)
+def test_a_network_that_was_given_what_is_not_finite_is_not_judged_and_the_others_are(array, value, forward):
+    problem = random_problem(**NETS["document"], dtype="float32")
+    declared = replace(arithmetic(problem), forward=forward)
+    before = both_checks(problem, backprop(problem), declared)
+    dict(problem.named())[array][7, 0, 0] = value
+    after = both_checks(problem, evaluated(problem), declared)
+    for key, tally in after.items():
+        network = before[key].entries // 40
+        assert (tally.failures, tally.entries, tally.unjudged) == (0, 39 * network, network), key
+
+
+@pytest.mark.parametrize("array", ["w[0]", "w[1]", "b[0]", "b[1]", "x", "t"])
+def test_a_nan_that_is_swallowed_is_found(array):
+    """A framework that reads 0 for a NaN."""
+    problem = random_problem(**NETS["document"], dtype="float32")
+    given = dict(problem.named())[array]
+    given[7, 0, 0] = np.nan
+    trace = backprop(problem.map(np.nan_to_num))
+    found = both_checks(problem, trace, arithmetic(problem))
+    ends = {key for key, tally in found.items() if tally.failures and key[0] == "end-to-end"}
+    assert ends >= {("end-to-end", "5", 1), ("end-to-end", "21", 1), ("end-to-end", "b1", 1)}
+    first = next(tally.first_failure for key, tally in found.items() if tally.failures and key[0] == "step")
+    assert first is not None
+    assert (first.stage, first.network) == ("finite", 7)
+    assert first.message.endswith("expected nan as an operand is")
+
+
+def test_forward_mode_may_spread_a_nan_that_it_has_made():
+    """A tangent of 0 times a NaN: derivatives of the same network are not judged, what precedes them is."""
+    problem = random_problem(**NETS["document"], dtype="float32")
+    trace = with_entry(backprop(problem), "h", 0, (7, 0, 0), np.nan)
+    tallies = check.step(problem, trace, replace(arithmetic(problem), forward=True))
+    assert {"4/0", "6/0"} <= failed(tallies)
+    for formula in ("15", "21", "22"):
+        failures = [tally.first_failure for (number, _), tally in tallies.items() if number == formula]
+        assert all(failure is None or failure.stage == "finite" for failure in failures)
+    assert (tallies["20", 0].unjudged, tallies["20", 0].failures) == (4, 2)  # of three units, one's formula reads it
 
 
 # --- wrong formulas -------------------------------------------------------------------------------------------------

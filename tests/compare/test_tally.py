@@ -33,8 +33,9 @@ failures = st.builds(
 )
 agreeing = st.builds(Tally, counts, st.just(0), sizes, sizes)
 failing = st.builds(Tally, counts, counts, sizes, sizes, failures)
+not_judged = st.builds(lambda count: Tally(1, unjudged=count), st.integers(1, 9))
 not_covered = st.builds(lambda reason: Tally(not_covered=reason), st.sampled_from(["no a", "no h[1]", "no σ"]))
-tallies = st.one_of(agreeing, failing, not_covered, st.just(Tally()))
+tallies = st.one_of(agreeing, failing, not_judged, not_covered, st.just(Tally()))
 keys = st.builds(
     Key,
     adapter=st.sampled_from(["numpy", "jax"]),

@@ -118,12 +118,25 @@ def test_a_gradient_that_is_exactly_zero_is_enclosed() -> None:
 
 
 @pytest.mark.parametrize("hostile", [np.inf, -np.inf, np.nan])
-def test_what_no_precision_can_enclose_is_refused(hostile) -> None:
-    problem = replace(random_problem((2, 2)), t=np.full((1, 2), hostile))
-    with pytest.raises(
-        ArithmeticError, match=r"^exact gradients: balls of 6144 bits do not enclose the values tightly"
-    ):
-        exact_gradients(problem, FLOAT64)
+def test_what_is_not_finite_has_no_exact_value(hostile) -> None:
+    problem = random_problem((2, 2), stack=(2,))
+    problem.t[1, 0, 1] = hostile
+    found = exact_gradients(problem, FLOAT64)
+    assert np.isnan(found["dL_dw"][0].high).tolist() == [[[False, False]] * 2, [[False, True]] * 2]
+    assert np.isnan(found["loss"][0].high).tolist() == [False, True]
+
+
+def test_what_is_beyond_float64_has_no_exact_value() -> None:
+    problem = replace(random_problem((2, 2)), t=np.array([[1e200, 0.5]]))
+    found = exact_gradients(problem, FLOAT64)
+    assert np.isnan(found["loss"][0].high)
+    assert np.isfinite(found["dL_dw"][0].high).all()
+
+
+def test_balls_that_stay_loose_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("reference.exact._BITS", [32, 48])
+    with pytest.raises(ArithmeticError, match=r"^exact gradients: balls of 48 bits do not enclose the values tightly"):
+        exact_gradients(random_problem((2, 2)), FLOAT64)
 
 
 def test_balls_are_exactly_the_floats() -> None:
