@@ -36,6 +36,7 @@ class Adapter(Protocol):
     modes : the ways to run, such as ``eager`` or ``jit``
     settings : what the adapter pinned or found that bears on the numbers, for the record in results.json; optional
     not_covered : quantities that ``trace`` and ``gradients`` leave None, each with the reason shown; optional
+    reference : True for the one adapter that is the reference; any other that calls its formulas has failed
     """
 
     name: ClassVar[str]
@@ -44,6 +45,7 @@ class Adapter(Protocol):
     modes: ClassVar[tuple[str, ...]]
     settings: Mapping[str, str] = {}
     not_covered: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    reference: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu") -> None:
         """Prepare to run on ``device``. Raises NotOffered(reason) if there is none."""
@@ -62,6 +64,16 @@ class Adapter(Protocol):
 
     def jacobians(self, problem: Problem, mode: str) -> Jacobians | None:  # noqa: ARG002 - for those that have one
         """Each step's full derivative by the framework's own Jacobian call; None, as here, in a mode without one."""
+        return None
+
+    def activation(self, a: Array, mode: str) -> tuple[Array, Array] | None:  # noqa: ARG002 - as above
+        """The framework's σ of an array (n,), and its derivative as ``trace`` takes it; None, as here, if uncertified."""
+        return None
+
+    def short_activations(self, rows: Array, mode: str) -> tuple[Array, Array] | None:  # noqa: ARG002 - as above
+        """``activation`` of each row of (rows, n) by the code that an array of n takes, all in one call; None, as here,
+        where that is no faster than a call for each.
+        """
         return None
 
 

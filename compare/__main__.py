@@ -5,6 +5,13 @@ Exit status: 0 all compared and all agree; 1 at least one mismatch; 2 it could n
 
 from __future__ import annotations
 
+from compare import machine
+
+JUDGED_NOTHING = 2
+
+if __name__ == "__main__":  # Ctrl-C is answered while the imports go on, too
+    machine.withstand("compare", JUDGED_NOTHING)
+
 import argparse
 import os
 import re
@@ -21,13 +28,13 @@ from rich.table import Table
 
 from adapters import REGISTRY, installed
 from compare import results
-from compare.problems import DTYPES, PROBLEMS
+from compare.problems import DTYPES, PROBLEMS, VECTORS
+from compare.published import Judged, judge, load, problem
 from compare.report import terminal
 from compare.run import run
 from compare.worker import Job
 from reference.formulas import LEDGER
 
-JUDGED_NOTHING = 2
 OLDEST_PYTHON = (3, 11)
 
 
@@ -35,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(JUDGED_NOTHING, f"compare: {message}\n")
+        self.exit(JUDGED_NOTHING, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _list(console)
         return 0
     jobs, pythons = _plan(options, parser)
+    vectors = _judged(jobs[0], parser) if options.vectors else []
     report = Path(options.report)
     try:  # before the work, not after it
         report.mkdir(parents=True, exist_ok=True)
@@ -63,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "dtypes": jobs[0].dtypes,
         "problems": jobs[0].problems,
         "modes": jobs[0].modes,
+        "vectors": jobs[0].vectors,
     }
     try:
         with terminal.progress(console) as listener:
             outcome = run(jobs, options.timeout, listener, pythons)
-    except KeyboardInterrupt:
-        print("compare: interrupted; nothing was judged", file=sys.stderr)
+    except OSError as error:
+        print(f"compare: a worker cannot be started: {error.strerror or error}", file=sys.stderr)
         return JUDGED_NOTHING
+    outcome.vectors = vectors
     terminal.show(outcome, chosen, console)
     unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
     if unknown and not outcome.tallies:
@@ -97,6 +107,8 @@ def _options() -> _Parser:
     add("--modes", nargs="+", metavar="NAME", help="ways to run; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
     add("--problems", nargs="+", metavar="NAME", help="problems, or `all`: every problem in every mode")
+    add("--vectors", nargs="+", default=[], metavar="FILE",
+        help="networks of your own, with expected values or without; form: compare/vectors/schema.json")  # fmt: skip
     add("--networks", type=_number(1), default=10_000, metavar="N", help="networks in a stack; default: 10000")
     add("--seed", type=_number(0), default=0, metavar="S", help="seed of the random stacks; default: 0")
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
@@ -112,7 +124,8 @@ def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list
     if options.frameworks == [] and not options.adapter:
         parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")
     _known(parser, "--dtypes", options.dtypes, DTYPES)
-    _known(parser, "--problems", options.problems, (*PROBLEMS, "all"))
+    brought = [VECTORS] if options.vectors else []
+    _known(parser, "--problems", options.problems, (*PROBLEMS, *brought, "all"))
     if not options.adapter:  # the modes of an adapter from outside are known once it is loaded
         names = options.frameworks or list(REGISTRY)
         _known(parser, "--modes", options.modes, dict.fromkeys(m for name in names for m in REGISTRY[name].modes))
@@ -128,7 +141,8 @@ def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list
     adapters += dict.fromkeys(options.adapter)
     plan = [(name, python) for name in adapters for python in pythons.get(name, [None])]
     every = options.problems is not None
-    problems = list(PROBLEMS) if options.problems is None or "all" in options.problems else options.problems
+    named = options.problems or brought or ["all"]
+    problems = [*(PROBLEMS if "all" in named else named), *brought]
     jobs = [
         Job(
             adapter=adapter,
@@ -139,10 +153,23 @@ def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list
             every_combination=every,
             networks=options.networks,
             seed=options.seed,
+            vectors=[os.path.abspath(path) for path in dict.fromkeys(options.vectors)],
         )
         for adapter, _ in plan
     ]
     return jobs, [python for _, python in plan]
+
+
+def _judged(job: Job, parser: _Parser) -> list[Judged]:
+    """The expected values of the files of a job, once every file is found to fit its precisions."""
+    try:
+        examples = [load(path) for path in job.vectors]
+        for example in examples:
+            for dtype in job.dtypes:
+                problem(example, dtype)
+        return [judge(example) for example in examples]
+    except ValueError as error:
+        parser.error(f"--vectors: {error}")
 
 
 def _pythons(options: argparse.Namespace, parser: _Parser) -> dict[str, Sequence[str | None]]:
@@ -222,6 +249,7 @@ def _list(console: Console) -> None:
     problems = Table("problem", "", box=None, pad_edge=False)
     for name, recipe in PROBLEMS.items():
         problems.add_row(name, recipe.description + ("" if recipe.every_mode else "; first mode only, or when named"))
+    problems.add_row(VECTORS, "networks of your own, by --vectors FILE; form: compare/vectors/schema.json")
     formulas = Table("formula", "", box=None, pad_edge=False)
     for formula in LEDGER:
         formulas.add_row(formula.number, formula.text)
@@ -230,4 +258,6 @@ def _list(console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    machine.deaf()  # all is judged and written
+    sys.exit(status)

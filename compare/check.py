@@ -72,15 +72,18 @@ def end_to_end(
     reasons: Mapping[str, str] = _NO_REASONS,
 ) -> Tallies:
     """The unmodified call's gradients against the whole network; ``truth``, if known, only measures."""
+    given = [array for _, array in problem.named()]
+    finite = _finite(given)
     with np.errstate(all="ignore"):
         numbers = problem.map(arithmetic.exact)
         expected = backprop(numbers)
         if arithmetic.forward:
             assert expected.h is not None  # `backprop` leaves nothing out
+            assert expected.loss is not None
+            finite &= np.isfinite(expected.loss.error)  # a tangent of 0 times an L that overflows is a NaN
             carried = forward_mode(numbers, expected.h)
             expected = replace(expected, dL_dw=carried.dL_dw, dL_db=carried.dL_db)
-    given = [array for _, array in problem.named()]
-    finite, marked = _finite(given), backprop(problem.map(_marked)) if _any_nan(given) else None
+    marked = backprop(problem.map(_marked)) if _any_nan(given) else None
     shapes = quantity_shapes(problem)
     tallies: Tallies = {}
     for field in fields(Gradients):
@@ -97,7 +100,15 @@ def end_to_end(
             else:
                 reads_nan = np.asarray(False) if marks is None else np.isnan(marks[i])
                 tally = _defect(label, found[i], shape, problem) or _judge(
-                    label, found[i], bound, problem, "", lambda *_: {}, finite, reads_nan, truth[name][i] if truth else None
+                    label,
+                    found[i],
+                    bound,
+                    problem,
+                    "",
+                    lambda *_: {},
+                    finite,
+                    reads_nan,
+                    truth[name][i] if truth else None,
                 )
             tallies[FORMULA_OF_GRADIENT[name], layer] = tally
     return tallies
@@ -200,8 +211,8 @@ class _Arrays:
         return np.isnan(statement.evaluate(*map(_marked, operands))) if _any_nan(operands) else np.asarray(False)
 
     def finite_for(self, statement: Statement) -> Array:
-        """The networks in which entries can be judged: all numbers given are finite. In forward mode what derivatives are
-        made from is too, for a tangent of 0 times anything else is a NaN.
+        """The networks in which entries can be judged: all numbers given are finite. In forward mode the activations and L
+        are too, for a tangent of 0 times anything else is a NaN.
         """
         carried = self.arithmetic.forward and statement.quantity not in ("a", "h", "loss")
         return self._finite_all if carried else self._finite_given
@@ -214,6 +225,8 @@ class _Arrays:
     def _finite_all(self) -> Array:
         layers = range(self.problem.network.depth)
         read = [self.find("h", layer)[1] for layer in layers if self.defect("h", layer) is None]
+        if isinstance(self.answer, Trace) and self.defect("loss", 0) is None:
+            read.append(np.asarray(self.answer.loss)[..., None, None])
         return self._finite_given & _finite(read) if read else self._finite_given
 
     def recomputed(self, statement: Statement, operand: Operand) -> bool:

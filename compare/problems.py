@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 
-from compare.published import all_published
+from compare.published import Published, all_published, load
 from compare.published import problem as published_problem
 from reference.network import Array, Network, Problem
 from reference.rounding import FORMATS
@@ -24,6 +24,9 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 _LONG = ("float32", "float64")
 DOCUMENT = (2, 3, 2)
 """The widths of the net in the document's figure."""
+
+VECTORS = "vectors"
+"""The problem that people bring in files."""
 
 Numbers = Callable[..., Array]
 """Draws an array of the shape given, one axis per argument."""
@@ -42,6 +45,7 @@ class Recipe:
     one_by_one : each network of the stack is a call of its own, without stack axes, because a framework takes
         different kernels for it
     jacobians : asks for the Jacobians of single steps, not for gradients; only of modes that have a call for them
+    passing : one of so many that none is kept, or compared with exact values
     """
 
     description: str
@@ -50,12 +54,21 @@ class Recipe:
     first_mode: tuple[str, ...] = DTYPES
     one_by_one: bool = False
     jacobians: bool = False
+    passing: bool = False
 
 
-def build(name: str, dtype: str, networks: int, seed: int) -> list[Problem]:
+def recipe(name: str, vectors: Sequence[str] = ()) -> Recipe:
+    """How the problem called ``name`` is made: "soak/17" is part 17 of a soak, "vectors" is in these files."""
+    if name == VECTORS:
+        return Recipe("networks of your own", lambda _, dtype, __: _examples(map(load, vectors), dtype), DTYPES)
+    return SOAK if name.startswith("soak/") else PROBLEMS[name]
+
+
+def build(name: str, dtype: str, networks: int, seed: int, vectors: Sequence[str] = ()) -> list[Problem]:
     """The problems called ``name`` in ``dtype``: the same for the same arguments, on every machine."""
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    return PROBLEMS[name].make(rng, dtype, networks)
+    family, _, part = name.partition("/")
+    rng = np.random.default_rng([seed, zlib.crc32(family.encode()), *([int(part)] if part else [])])
+    return recipe(name, vectors).make(rng, dtype, networks)
 
 
 def digest(problems: list[Problem]) -> str:
@@ -139,6 +152,27 @@ def _extreme(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     return [random_problem(rng, DOCUMENT, 1, (networks,), dtype, numbers)]
 
 
+def _hostile(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    """Ordinary numbers with one kind of trouble per network: ±0, subnormals, the largest numbers, infinities or NaNs.
+
+    Each array of a network has at most one such entry, so that much of the network is left to be judged.
+    """
+    problem = random_problem(rng, DOCUMENT, 1, (min(networks, 1000),), dtype)
+    precision, emin = FORMATS[dtype]
+    least, largest = np.ldexp(1.0, emin - precision + 1), np.ldexp(1 - 2.0**-precision, 2 - emin)
+    troubles = np.array([0.0, least, 2.0**emin - least, largest, np.inf, np.nan])
+    trouble = rng.integers(0, troubles.size, problem.network.stack)
+
+    def spoiled(array: Array) -> Array:
+        flat = array.reshape(*array.shape[:1], -1).copy()
+        struck = rng.random(trouble.shape) < 0.4
+        numbers = np.where(rng.random(trouble.shape) < 0.5, 1, -1) * troubles[trouble]
+        flat[struck, rng.integers(0, flat.shape[1], trouble.shape)[struck]] = numbers[struck].astype(dtype)
+        return flat.reshape(array.shape)
+
+    return [problem.map(spoiled)]
+
+
 def _sigmoid(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
     """Weights 1 and 0 hand chosen numbers to the hidden units unchanged: σ and σ′ from the least subnormal to the most.
 
@@ -165,9 +199,40 @@ def _sigmoid(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     return [Problem(network, a[:, None, :2].copy(), problem.t)]
 
 
-def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
-    return [published_problem(example, dtype) for example in all_published()]
+def _examples(examples: Iterable[Published], dtype: str) -> list[Problem]:
+    return [published_problem(example, dtype) for example in examples]
 
+
+def _published(_: np.random.Generator, dtype: str, __: int) -> list[Problem]:
+    return _examples(all_published(), dtype)
+
+
+_SOAK_WIDTHS = (2, 3, 1, 4, 2, 3, 2, 1, 3)
+"""A network of depth d has the first d + 1 of them: one shape for each depth, which a compiled mode compiles once."""
+
+
+def _soak(rng: np.random.Generator, dtype: str, networks: int) -> list[Problem]:
+    """Depth 1 to 8; each array of each network has a scale of its own, near 1 or anywhere between 10⁻³⁰ and 10³⁰.
+
+    The share of scales that are not near 1 is drawn for each network, low ones more often: many such arrays saturate a
+    network, or overflow in it.
+    """
+    depth = int(rng.integers(1, len(_SOAK_WIDTHS)))
+    extremes = rng.random((networks, 1, 1)) ** 2
+    widest = min(30, -FORMATS[dtype][1] * np.log10(2) - 2)  # of 16 bits, what the format has
+
+    def numbers(shape: tuple[int, ...]) -> Array:
+        exponent = rng.uniform(-1, 1, extremes.shape)
+        exponent[rng.random(extremes.shape) < extremes] *= widest
+        return np.asarray(10**exponent * rng.standard_normal(shape))
+
+    eta = 10 ** rng.uniform(-3, 0)
+    return [random_problem(rng, _SOAK_WIDTHS[: depth + 1], 1 + depth % 2, (networks,), dtype, numbers, eta)]
+
+
+SOAK = Recipe(
+    "part of a soak: random networks of depth 1 to 8, numbers over 60 orders of magnitude", _soak, passing=True
+)
 
 PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -182,6 +247,7 @@ PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
         "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=_LONG),
         "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=_LONG),
+        "hostile": Recipe("2-3-2 nets with ±0, subnormals, the largest numbers, infinities, NaNs", _hostile),
         "sigmoid": Recipe("2-3-2 nets whose hidden units sweep all of the format", _sigmoid, every_mode=_LONG),
         "jacobian": Recipe("2-3-2 nets, every output by every input", _few, every_mode=_LONG, jacobians=True),
         "published": Recipe("worked examples from the literature", _published, first_mode=_LONG),

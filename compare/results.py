@@ -10,6 +10,7 @@ import platform
 import shlex
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
         },
         "adapters": [_adapter(report) for report in outcome.adapters],
         "checks": checks,
+        "vectors": [asdict(judged) for judged in outcome.vectors],
         "timings": {
             "total": outcome.seconds,
             "adapters": {report.name: report.seconds for report in outcome.adapters},
@@ -52,27 +54,32 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(content: Mapping[str, Any], directory: Path) -> Path:
-    """Write results.json beside its place and rename it, so that no reader sees half a file. Raises OSError."""
+def write(content: Mapping[str, Any], directory: Path, name: str = "results.json") -> Path:
+    """Write a file beside its place and rename it, so that no reader sees half of it. Raises OSError.
+
+    A name that is no Unicode, as a file's may be, is written in JSON's own escapes.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    target = directory / "results.json"
-    handle, name = tempfile.mkstemp(dir=directory, prefix=".results-", suffix=".json")
+    target = directory / name
+    handle, beside = tempfile.mkstemp(dir=directory, prefix=".results-", suffix=".json")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
             file.write("\n")
-        os.chmod(name, 0o644)
-        os.replace(name, target)
+            file.flush()
+            os.fsync(file.fileno())  # some disks say only now that they are full
+        os.chmod(beside, 0o644)
+        os.replace(beside, target)
     except BaseException:
-        os.unlink(name)
+        os.unlink(beside)
         raise
     return target
 
 
 def probe(directory: Path) -> None:
-    """Raise OSError now if `write` could not create a file in ``directory`` later."""
-    with tempfile.TemporaryFile(dir=directory):
-        pass
+    """Raise OSError now if `write` could not create a file in ``directory`` later, or not a byte of it."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(b"{")
 
 
 def repeat_command(key: Key, report: AdapterReport, options: Mapping[str, Any]) -> str:
@@ -81,6 +88,8 @@ def repeat_command(key: Key, report: AdapterReport, options: Mapping[str, Any]) 
     which = f"--adapter {spec} --frameworks" if ":" in spec else f"--frameworks {spec}"
     if report.python:
         which += f" --python {shlex.quote(f'{spec}={report.python}')}"
+    if key.problem == "vectors":
+        which += f" --vectors {shlex.join(options['vectors'])}"
     return (
         f"nox -s compare -- {which} --modes {key.mode} --dtypes {key.dtype} --problems {key.problem}"
         f" --device {key.device} --networks {options['networks']} --seed {options['seed']}"

@@ -12,7 +12,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -21,15 +20,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from compare.published import Judged
 from compare.tally import Key, Tally, from_json, merge
 from compare.worker import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
 LAST_WORDS = 10_000
-"""How much of the end of a worker's standard error is looked at, in bytes: a crash in a loop may write gigabytes."""
+"""How much of the end of a worker's standard error is kept, in bytes: a crash in a loop may write gigabytes."""
 
 MEANING = {
     "SIGSEGV": "an invalid memory access in native code",
@@ -67,16 +67,17 @@ class AdapterReport:
 
 @dataclass
 class Outcome:
-    """All that a run found."""
+    """All that a run found, and what became of the expected values that ``--vectors`` brought."""
 
     adapters: list[AdapterReport]
     tallies: dict[Key, Tally]
     seconds: float
+    vectors: list[Judged] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
         """The word "mismatch" if anything differed, else "incomplete" if anything could not be judged, else "agree"."""
-        if any(tally.failures for tally in self.tallies.values()):
+        if any(tally.failures for tally in self.tallies.values()) or any(judged.wrong for judged in self.vectors):
             return "mismatch"
         compared = any(tally.entries for tally in self.tallies.values())
         if not compared or any(adapter.status == "failed" for adapter in self.adapters):
@@ -102,7 +103,7 @@ def run(
     """Run every job in a process of its own and gather the tallies.
 
     ``pythons`` holds each job's interpreter, None and what is not there meaning this one. A worker that says nothing
-    for ``timeout`` seconds is stopped; on any exception (such as Ctrl-C) all are.
+    for ``timeout`` seconds is stopped; on any exception (such as Ctrl-C) all are. OSError if one cannot be started.
     """
     start = time.monotonic()
     events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
@@ -128,7 +129,6 @@ def run(
     finally:
         for worker in workers:
             worker.kill()
-            worker.errors.close()
     _demand_own_names(workers)
     _tell_apart(workers)
     _demand_same_problems(workers)
@@ -145,19 +145,21 @@ class _Worker:
         self.when = "while starting"  # the framework's import is part of it
         self.heard_from = time.monotonic()
         self.done = self.silent = False
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        self.last_words = b""
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [python or sys.executable, "-m", "compare.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.errors,
+            stderr=subprocess.PIPE,  # no file: a disk may be full
             # workers share the cores: a thread that waits for its next product must not keep one busy
             env={"OMP_WAIT_POLICY": "passive"} | os.environ | {"PYTHONPATH": path},
             start_new_session=True,  # compilers that a framework starts are stopped with it
             text=True,
         )
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        self.remembering = threading.Thread(target=self._remember, daemon=True)
+        self.remembering.start()
 
     def _listen(self, events: queue.Queue[Any]) -> None:
         stdin, stdout = self.process.stdin, self.process.stdout
@@ -165,14 +167,21 @@ class _Worker:
         assert stdout is not None
         try:
             with stdout:
-                with stdin:
-                    json.dump(asdict(self.job), stdin)
+                json.dump(asdict(self.job), stdin)
+                print(file=stdin, flush=True)
                 for line in stdout:
                     events.put((self, json.loads(line)))
         except (OSError, ValueError):
             pass  # the worker is gone, or was cut off in the middle of a line: `finish` says so
         finally:
             events.put((self, None))
+
+    def _remember(self) -> None:
+        errors = self.process.stderr
+        assert errors is not None
+        with errors:
+            while words := os.read(errors.fileno(), 2**16):
+                self.last_words = (self.last_words + words)[-LAST_WORDS:]
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Record one event."""
@@ -210,7 +219,8 @@ class _Worker:
         if self.silent:
             report.reasons.append(f"no answer within {self.timeout:g} s {self.when}; stopped")
         elif not self.done:
-            report.reasons.append(f"the worker {_how_it_ended(status)} {self.when}{_last_line(self.errors)}")
+            self.remembering.join(1)  # longer only where something that it started lives on
+            report.reasons.append(f"the worker {_how_it_ended(status)} {self.when}{_last_line(self.last_words)}")
         if report.reasons:
             report.status = "failed"
         elif any(tally.entries for tally in self.tallies.values()):
@@ -227,6 +237,9 @@ class _Worker:
             else:
                 self.process.kill()
         self.process.wait()
+        if self.process.stdin is not None:
+            with suppress(OSError):  # a job that was not read
+                self.process.stdin.close()
 
 
 def _demand_own_names(workers: list[_Worker]) -> None:
@@ -278,8 +291,7 @@ def _how_it_ended(status: int) -> str:
     return f"was ended by {name}" + (f" ({MEANING[name]})" if name in MEANING else "")
 
 
-def _last_line(errors: IO[bytes]) -> str:
+def _last_line(words: bytes) -> str:
     """What the worker wrote last, which for an exception is its kind and message."""
-    errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_WORDS))
-    lines = errors.read().decode(errors="replace").strip().splitlines()
+    lines = words.decode(errors="replace").strip().splitlines()
     return f": {lines[-1].strip()}" if lines else ""

@@ -1,17 +1,20 @@
 """One adapter in a process of its own: a job comes in as JSON, events go out as JSON lines; arrays never leave.
 
-The parent starts ``python -m compare.worker`` and writes the job to its standard input. Standard output belongs to
-the events; whatever a framework prints goes to standard error instead.
+The parent starts ``python -m compare.worker``, writes the job as a line to its standard input, and keeps that open as
+long as it lives. Standard output belongs to the events; whatever a framework prints goes to standard error instead.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, TextIO
 
@@ -19,7 +22,8 @@ import numpy as np
 
 from adapters import Adapter, NotOffered, load
 from compare import check
-from compare.problems import PROBLEMS, build, digest
+from compare.independence import NotIndependent, independent
+from compare.problems import build, digest, recipe
 from compare.tally import Key, Tally, merge, to_json
 from reference.exact import Exact, exact_gradients
 from reference.network import Array, Gradients, Jacobians, Problem, Trace, quantity_shapes, single
@@ -31,7 +35,11 @@ TRUTH_NETWORKS = 100
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do. ``modes`` None: all that the adapter has, in the default plan."""
+    """What a worker is asked to do. ``modes`` None: all that the adapter has, in the default plan.
+
+    ``parts``: of a soak, the first part and the one after the last; its ``modes`` None: the adapter's first.
+    ``vectors``: the files of the problem "vectors".
+    """
 
     adapter: str
     device: str
@@ -41,14 +49,19 @@ class Job:
     every_combination: bool
     networks: int
     seed: int
+    parts: tuple[int, int] | None = None
+    vectors: Sequence[str] = ()
 
     def tasks(self, adapter: Adapter) -> list[tuple[str, str, str]]:
         """(mode, dtype, problem): the first mode runs every problem, the others those that cover every formula."""
         modes = [mode for mode in adapter.modes if self.modes is None or mode in self.modes]
+        if self.parts is not None:  # the precisions take turns
+            turns = [(self.dtypes[part % len(self.dtypes)], f"soak/{part}") for part in range(*self.parts)]
+            return [(mode, *turn) for turn in turns for mode in (modes if self.modes else modes[:1])]
 
         def planned(mode: str, dtype: str, problem: str) -> bool:
-            recipe = PROBLEMS[problem]
-            return dtype in (recipe.first_mode if mode == adapter.modes[0] else recipe.every_mode)
+            made = recipe(problem)
+            return dtype in (made.first_mode if mode == adapter.modes[0] else made.every_mode)
 
         return [task for task in product(modes, self.dtypes, self.problems) if self.every_combination or planned(*task)]
 
@@ -108,11 +121,16 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
             if (mode, dtype) not in refused:
                 refused.add((mode, dtype))
                 yield {"event": "not offered", "mode": mode, "dtype": dtype, "reason": str(reason)}
+        except NotIndependent as reason:  # whatever else it says is worth nothing
+            yield {"event": "error", "reason": str(reason)}
+            yield {"event": "finished"}
+            break
         except Exception as error:  # noqa: BLE001 - as above
             yield {"event": "error", "reason": f"{mode} {dtype} {problem}: {_sentence(error)}"}
         else:
             rows = [to_json(key, tally) for key, tally in tallies.items()]
-            yield {"event": "tallies", "rows": rows, "seconds": watch.seconds}
+            made = runner.digests[f"{problem} {dtype}"]
+            yield {"event": "tallies", "rows": rows, "problem": made, "seconds": watch.seconds}
         yield {"event": "finished"}
     yield {"event": "done", "digests": runner.digests}
 
@@ -123,22 +141,27 @@ class _Runner:
     def __init__(self, job: Job, adapter: Adapter) -> None:
         self.job, self.adapter = job, adapter
         self.digests: dict[str, str] = {}
+        self._watched: set[tuple[str, str]] = set()
         self._problems: dict[tuple[str, str], list[Problem]] = {}
         self._truths: dict[tuple[str, int, str], dict[str, tuple[Exact, ...]]] = {}
 
     def task(self, mode: str, arithmetic: Arithmetic, name: str, watch: _Stopwatch) -> dict[Key, Tally]:
         dtype = arithmetic.dtype
         problems = self._made(name, dtype)
+        family, _, part = name.partition("/")
+        first = int(part) * self.job.networks if part else 0  # a soak counts its networks over all parts
         parts = []
         for i, problem in enumerate(problems):
-            if PROBLEMS[name].jacobians:
+            if recipe(name).jacobians:
                 judged = self._jacobians(mode, arithmetic, problem, watch)
             else:
                 judged = self._gradients(mode, arithmetic, problem, (name, i, dtype), watch)
             for kind, tallies in judged:
                 parts.append(
                     {
-                        Key(self.adapter.name, mode, dtype, self.job.device, name, kind, formula, layer): tally
+                        Key(self.adapter.name, mode, dtype, self.job.device, family, kind, formula, layer): _from(
+                            first, tally
+                        )
                         for (formula, layer), tally in tallies.items()
                     }
                 )
@@ -147,13 +170,14 @@ class _Runner:
     def _gradients(
         self, mode: str, arithmetic: Arithmetic, problem: Problem, key: tuple[str, int, str], watch: _Stopwatch
     ) -> Iterator[tuple[str, check.Tallies]]:
-        one_by_one, reasons = PROBLEMS[key[0]].one_by_one, getattr(self.adapter, "not_covered", {})
-        if key not in self._truths:
+        made, reasons = recipe(key[0]), getattr(self.adapter, "not_covered", {})
+        one_by_one = made.one_by_one
+        if key not in self._truths and not made.passing:
             self._truths[key] = watch.time("truth", _truth, problem, arithmetic)
         trace = watch.time("framework", self._call, self.adapter.trace, Trace, problem, mode, one_by_one)
         yield "step", watch.time("check", check.step, problem, trace, arithmetic, reasons)
         gradients = watch.time("framework", self._call, self.adapter.gradients, Gradients, problem, mode, one_by_one)
-        truth = self._truths[key]
+        truth = self._truths.get(key)
         yield "end-to-end", watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth, reasons)
 
     def _jacobians(
@@ -167,7 +191,9 @@ class _Runner:
     def _made(self, name: str, dtype: str) -> list[Problem]:
         key = (name, dtype)
         if key not in self._problems:
-            self._problems[key] = build(name, dtype, self.job.networks, self.job.seed)
+            if recipe(name).passing:
+                self._problems.clear()
+            self._problems[key] = build(name, dtype, self.job.networks, self.job.seed, self.job.vectors)
             self.digests[f"{name} {dtype}"] = digest(self._problems[key])
         return self._problems[key]
 
@@ -177,7 +203,7 @@ class _Runner:
         answers = []
         for one in problems:
             before = [array.tobytes() for _, array in one.named()]
-            answer = method(one, mode)
+            answer = self._answer(method, one, mode)
             if not isinstance(answer, kind):
                 expected = getattr(kind, "__name__", kind)
                 raise ValueError(f"{method.__name__}: found {type(answer).__name__}, expected a {expected}")
@@ -186,6 +212,20 @@ class _Runner:
                     raise ValueError(f"{method.__name__} changed its argument: {name} is not what was given")
             answers.append(answer)
         return _stacked(kind, answers, problems[0]) if one_by_one else answers[0]
+
+    def _answer(self, method: Callable[..., Any], problem: Problem, mode: str) -> Any:
+        """The adapter's answer; whether it is the framework's own is seen in the first call of each mode."""
+        asked = (method.__name__, mode)
+        if asked in self._watched or getattr(self.adapter, "reference", False):
+            return method(problem, mode)
+        self._watched.add(asked)
+        return independent(method, problem, mode)
+
+
+def _from(first: int, tally: Tally) -> Tally:
+    """The tally of a stack whose networks are counted from ``first``."""
+    failure = tally.first_failure
+    return replace(tally, first_failure=replace(failure, network=first + failure.network)) if failure else tally
 
 
 def _truth(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple[Exact, ...]]:
@@ -227,14 +267,26 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def main(source: TextIO, sink: TextIO) -> None:
-    """Run the job that ``source`` holds, writing events to ``sink``."""
-    for event in run(Job(**json.load(source))):
+def main(job: str, sink: TextIO) -> None:
+    """Run a job, writing events to ``sink``."""
+    for event in run(Job(**json.loads(job))):
         sink.write(json.dumps(event, allow_nan=False) + "\n")
         sink.flush()
+
+
+def _end_with_parent() -> None:
+    """End with all that was started here when standard input ends: the parent keeps it open, and now is gone."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 if __name__ == "__main__":
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a framework prints must not mix with the events
-    main(sys.stdin, events)
+    job = sys.stdin.readline()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    main(job, events)

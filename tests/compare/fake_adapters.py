@@ -121,6 +121,14 @@ class LeavesAProcess(Fake):
         hang()
 
 
+class HangsInTwo(Fake):
+    """And what it has started goes on, too."""
+
+    def trace(self, *_: Any) -> Trace:
+        os.fork()
+        hang()
+
+
 class NoConstructor(Fake):
     def __init__(self, *_: Any) -> None:
         raise OSError("the licence has expired")
@@ -252,6 +260,17 @@ class Impostor(WrongValue):
 
 
 Impostor.name = "numpy"
+
+
+class RarelyWrong(Fake):
+    """One loss of a thousandth too much, in the stacks of one depth."""
+
+    def trace(self, problem: Problem, mode: str) -> Trace:
+        trace = super().trace(problem, mode)
+        assert trace.loss is not None
+        if problem.network.depth == 1:
+            trace.loss[1234] = 1.001 * trace.loss[1234] + 0.001
+        return trace
 
 
 def not_a_class(device: str) -> Fake:

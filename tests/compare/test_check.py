@@ -493,6 +493,21 @@ def test_forward_mode_may_spread_a_nan_that_it_has_made():
     assert (tallies["20", 0].unjudged, tallies["20", 0].failures) == (4, 2)  # of three units, one's formula reads it
 
 
+@pytest.mark.parametrize("forward", [False, True])
+def test_forward_mode_may_lose_derivatives_where_the_loss_overflows(forward):
+    """Of TensorFlow's and PyTorch's they are NaN there: (y − t)² overflows, and 2(y − t) does not."""
+    problem = random_problem(**NETS["document"], dtype="float32")
+    problem.t[7, 0, 0] = 1e20
+    trace = evaluated(problem)
+    for quantity in ("dL_dh", "dL_da", "dL_dw", "dL_db", "w_new", "b_new"):
+        for _, array in layers(trace, quantity):
+            array[7] = np.nan
+    found = both_checks(problem, trace, replace(arithmetic(problem), forward=forward))
+    assert bool(failed(check.step(problem, trace, replace(arithmetic(problem), forward=forward)))) is not forward
+    assert any(tally.failures for tally in found.values()) is not forward
+    assert found["step", "5", 1].unjudged == 1
+
+
 # --- wrong formulas -------------------------------------------------------------------------------------------------
 
 

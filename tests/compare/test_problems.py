@@ -26,6 +26,7 @@ SHAPES: dict[str, list[tuple[Any, ...]]] = {
     "wide": [((64, 128, 10), 32, ())],
     "deep": [((4,) * 21, 2, ())],
     "saturated": [((2, 3, 2), 1, (30,))],
+    "hostile": [((2, 3, 2), 1, (30,))],
     "extreme": [((2, 3, 2), 1, (30,))],
     "sigmoid": [((2, 3, 2), 1, (30,))],
     "jacobian": [((2, 3, 2), 2, (50,))],
@@ -96,7 +97,7 @@ def test_shapes_precision_and_finite_values(name, dtype):
     for problem in problems:
         for array_name, array in problem.named():
             assert array.dtype == dtype, array_name
-            assert np.all(np.isfinite(array)), array_name
+            assert name == "hostile" or np.all(np.isfinite(array)), array_name
 
 
 def test_single_networks_are_few():
@@ -114,7 +115,7 @@ def judged(problem: Problem) -> check.Tallies:
     return check.step(problem, trace, NumPy().arithmetic("eager", str(problem.dtype)))
 
 
-@pytest.mark.parametrize(("name", "dtype"), [case for case in CASES if case[1] in NUMPYS])
+@pytest.mark.parametrize(("name", "dtype"), [(n, d) for n, d in CASES if d in NUMPYS and n != "hostile"])
 def test_reference_agrees_with_its_own_check(name, dtype):
     for problem in build(name, dtype, 100, 0):
         for key, tally in judged(problem).items():
@@ -136,6 +137,28 @@ def test_bounds_are_sharp_on_the_documents_net(dtype, least):
 
 def trace_of(problem: Problem) -> Any:
     return backprop(problem)
+
+
+@pytest.mark.parametrize("dtype", NUMPYS)
+def test_hostile_is_judged_where_it_can_be(dtype):
+    """Every kind of trouble is there; of networks without an infinity, a NaN or a large number, every entry is judged."""
+    problem = one("hostile", dtype, 400)
+    size = np.concatenate([np.abs(array.astype(np.float64)).reshape(400, -1) for _, array in problem.named()], axis=-1)
+    info = np.finfo(dtype)
+    assert np.isinf(size).any()
+    assert np.isnan(size).any()
+    for number in (0, info.smallest_subnormal, info.tiny - info.smallest_subnormal, info.max):
+        assert (size == number).any(), number
+    arithmetic, moderate = NumPy().arithmetic("eager", dtype), (size < 100).all(axis=-1)
+    assert 100 < np.count_nonzero(moderate) < 300
+    for part, all_judged in ((problem, False), (problem.at(moderate), True)):
+        tallies = check.step(part, NumPy().trace(part, "eager"), arithmetic)
+        assert sum(tally.failures for tally in tallies.values()) == 0
+        assert all(
+            (tally.unjudged == 0) == all_judged
+            for (formula, _), tally in tallies.items()
+            if formula in ("1", "5", "21")
+        )
 
 
 @pytest.mark.parametrize("dtype", NUMPYS)

@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "dtypes": ["float32", "float64"],
     "problems": ["document"],
     "modes": None,
+    "vectors": [],
 }
 SCHEMA = json.loads(results.SCHEMA_PATH.read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -82,7 +83,7 @@ def test_every_object_of_the_schema_is_closed_and_complete():
                 yield from objects(part)
 
     found = list(objects(SCHEMA))
-    assert len(found) == 10
+    assert len(found) == 12
     for schema in found:
         assert schema["additionalProperties"] is False
         assert schema["required"] == list(schema["properties"])
@@ -106,6 +107,7 @@ SPOILED: dict[str, Any] = {
     "a place without a failure": lambda c: failing(c, "WrongValue").update(failures=0),
     "a value without the formula's": lambda c: failing(c, "WrongValue")["first_failure"].update(expected=None),
     "nothing compared without a reason": lambda c: c["checks"][0].update(entries=0),
+    "a file without its values": lambda c: c["vectors"].append({"file": "a.json", "wrong": []}),
     "no command": lambda c: failing(c, "WrongValue")["first_failure"].pop("repeat"),
     "no digest": lambda c: c["environment"]["problems"].update({"document float32": ""}),
 }
@@ -165,7 +167,13 @@ def test_written_in_full(content, tmp_path):
     assert path.stat().st_mode & 0o777 == 0o644  # readable by others, whatever a temporary file is
 
 
-@pytest.mark.parametrize("broken", [{"verdict": object()}, {"verdict": float("nan")}, {"a": 1, "verdict": "\ud800"}])
+def test_name_that_is_no_text(tmp_path):
+    """The file is valid UTF-8 and gives the name back."""
+    content = {"a": "Ω/\udcff\ud800.json"}
+    assert json.loads(results.write(content, tmp_path).read_bytes().decode()) == content
+
+
+@pytest.mark.parametrize("broken", [{"verdict": object()}, {"verdict": float("nan")}])
 def test_no_half_file(broken, tmp_path):
     results.write({"verdict": "agree"}, tmp_path)
     with pytest.raises((TypeError, ValueError)):

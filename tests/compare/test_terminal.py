@@ -148,7 +148,9 @@ def test_what_is_not_covered_is_marked_and_said_once():
 
 def test_what_is_not_judged_is_counted_for_each_problem():
     some = {key("tensorflow", "xla", dtype, "13", problem="hostile"): Tally(10, unjudged=1_500) for dtype in DTYPES}
-    more = {key("tensorflow", "xla", "float64", "5", problem="extreme"): Tally(not_covered="no finite bound", unjudged=7)}
+    more = {
+        key("tensorflow", "xla", "float64", "5", problem="extreme"): Tally(not_covered="no finite bound", unjudged=7)
+    }
     printed = shown(outcome({**some, **more}))
     (line,) = [line for line in printed.splitlines() if line.startswith("not judged")]
     assert line.startswith("not judged  tensorflow, 7 entries of extreme, 6,000 entries of hostile: ")
