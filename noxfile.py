@@ -3,7 +3,9 @@
 # /// script
 # dependencies = ["nox>=2025.10"]
 # ///
-"""Sessions: ``nox -s compare``, ``nox -s tests``, ``nox -s lint``."""
+"""Sessions: ``nox -s compare``, ``nox -s certify``, ``nox -s soak``, ``nox -s tests``, ``nox -s faults``,
+``nox -s fuzz``, ``nox -s lint``.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,38 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Compare millions of random networks, and go on where that was ended; options after ``--``."""
+    _install(session, "frameworks")
+    session.run("python", "-m", "compare.soak", *session.posargs)
+
+
+@nox.session
+def certify(session: nox.Session) -> None:
+    """Measure every framework's sigmoid on all inputs and write adapters/certified.json; options after ``--``."""
+    _install(session, "frameworks")
+    session.run("python", "-m", "compare.certify", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, the comparison on small problems among them."""
     _install(session, "frameworks", "test")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Plant every fault of the catalogue and show who sees it; options after ``--``."""
+    _install(session, "frameworks", "test")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read 100,000 hostile vector files, or as many as stand after ``--``; needs no framework."""
+    _install(session)
+    session.run("python", "-m", "tests.compare.fuzz_vectors", *session.posargs)
 
 
 @nox.session
