@@ -194,7 +194,7 @@ class Arithmetic:
             error = np.where(finite, error, np.inf)
         return _product_input(Rounded(self, value, error), product_inputs)
 
-    def computed(self, array: Array, product_inputs: int = 0) -> Rounded:
+    def computed(self, array: Array, product_inputs: int) -> Rounded:
         """An array that the framework computed, as operand: as it stored it or, in excess precision, before that."""
         stored = self.exact(array)
         if self.excess:
@@ -418,11 +418,10 @@ class Sum(Rounded):
         """
         arithmetic, n = self.arithmetic, self.terms
         further = np.maximum(n - 1.0, 0.0)
-        operations = 2 if arithmetic.flushes else 1  # a gradual addition is exact where it underflows
         lost = _lost_by_underflow(arithmetic)
         worst: Floats = 0.0
         for unit, largest, storing in self.ways:
-            underflow = n * (1 + n * unit) * (operations * lost + _SLACK)
+            underflow = n * (1 + n * unit) * (lost + _SLACK)
             error = self.inherited + n * (unit + arithmetic.own_unit) * self.total + underflow
             overflows = self.total > largest * (1 - further * (unit + 4 * self.additions * _U64))
             if storing:  # a single number is stored already; storing may cut twice what rounding changes

@@ -252,7 +252,7 @@ def test_the_problem_itself_is_not_held_in_excess_precision() -> None:
     assert check.step(problem, two_ulp, arithmetic)["1", 0].failures > 850  # of 900
 
 
-def test_a_sum_that_a_short_format_cannot_bear_in_some_networks_is_said_to_be_covered_in_part() -> None:
+def test_a_sum_that_a_short_format_cannot_bear_in_some_networks_is_not_judged_there_and_is_elsewhere() -> None:
     problem = random_problem((2, 3, 2), 300, (2,), dtype="float32").map(lambda array: array.astype("bfloat16"))
     wide = full_trace(problem.map(lambda array: array.astype(np.float32)))
     y = wide.h[-1].astype("bfloat16")
@@ -262,8 +262,7 @@ def test_a_sum_that_a_short_format_cannot_bear_in_some_networks_is_said_to_be_co
     loss = (((y.astype(np.float32) - t.astype(np.float32)) ** 2).sum((-2, -1)) / 2).astype("bfloat16")
     trace = Trace(h=(wide.h[0].astype("bfloat16"), y), loss=loss)
     tally = check.step(problem, trace, Arithmetic("bfloat16", sigmoid_ulp=3, accumulate="float32"))["5", 1]
-    assert (tally.entries, tally.failures) == (1, 0)
-    assert tally.not_covered == "the rounding error of loss has no finite bound"
+    assert (tally.entries, tally.failures, tally.unjudged, tally.not_covered) == (1, 0, 1, None)
 
 
 def test_a_quantity_that_a_framework_has_no_code_for_is_not_covered_with_its_reason() -> None:

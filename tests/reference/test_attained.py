@@ -1,0 +1,133 @@
+"""Each part of a bound is needed: an operation that attains it, to within what the next smaller part would change.
+
+What random networks rarely meet: ties, the least subnormal, large enclosures, few terms.
+"""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from reference.network import Array
+from reference.rounding import Arithmetic, Rounded
+
+FLOAT16 = Arithmetic("float16", sigmoid_ulp=3)
+FLOAT32 = Arithmetic("float32", sigmoid_ulp=4)
+FLOAT64 = Arithmetic("float64", sigmoid_ulp=4)
+LONG = Arithmetic("float16", sigmoid_ulp=3, accumulate="float32")
+FLUSHING = Arithmetic("float32", sigmoid_ulp=4, flushes=True)
+TF32 = Arithmetic("float32", sigmoid_ulp=4, product_unit=2.0**-10)
+U16, U32 = 2.0**-11, 2.0**-24
+
+
+def row(arithmetic: Arithmetic, *numbers: float) -> Rounded:
+    return arithmetic.exact(np.array([numbers], np.float64))
+
+
+def column(arithmetic: Arithmetic, *numbers: float) -> Rounded:
+    return arithmetic.exact(np.array(numbers, np.float64)[:, None])
+
+
+def enclosure(arithmetic: Arithmetic, value: float, error: float) -> Rounded:
+    return Rounded(arithmetic, np.array([[value]]), np.array([[error]]))
+
+
+def error(bound: Rounded) -> float:
+    return float(np.max(bound.error))
+
+
+def test_a_product_at_a_tie_attains_v() -> None:
+    """3 · 683 = 2049, which 11 bits round to 2048 or 2050: the error is u(1 + u)/(1 + u), exactly v times the product."""
+    bound = row(FLOAT16, 1.5) * row(FLOAT16, 683 / 512)
+    assert bound.value == 2049 / 1024
+    assert 1 / 1024 <= error(bound) < 1 / 1024 * (1 + U16 / 4)
+
+
+def test_a_product_of_three_may_overflow_by_its_roundings() -> None:
+    """Where the exact product is still a number: each of two roundings may add v."""
+    largest, random = float(np.finfo(np.float16).max), np.random.default_rng(0)
+    factors = random.uniform(1, 2, (3, 100_000)).astype(np.float16)
+    factors[2] = (largest / (factors[0].astype(float) * factors[1].astype(float))).astype(np.float16)
+    exact = np.prod(factors.astype(float), axis=0)
+    with np.errstate(over="ignore"):
+        overflows = np.any([np.isinf(a * b * c) for a, b, c in permutations(factors)], axis=0)
+    assert np.count_nonzero(overflows & (exact <= largest)) > 100
+    bound = FLOAT16.exact(factors[0]) * FLOAT16.exact(factors[1]) * FLOAT16.exact(factors[2])
+    assert np.all(np.isinf(bound.error[overflows]))
+    assert np.count_nonzero(np.isinf(bound.error) & (exact < largest * (1 - 3 * U16))) == 0
+
+
+def test_an_underflow_of_float64_loses_its_least_subnormal() -> None:
+    """Half of it is no number: that is the bound on the error of the product, and of the computation of the bound."""
+    bound = row(FLOAT64, 2.0**-600) * row(FLOAT64, 2.0**-600)
+    assert 2.0**-1074 <= error(bound) < 2.0**-1069
+
+
+def test_of_terms_that_are_flushed_each_is_lost_at_most_once() -> None:
+    """A partial sum that is flushed is added exactly, so that n losses are all; n − 1 are attained by a chain."""
+    least = FLUSHING.least_normal
+    bound = row(FLUSHING, 1.5 * least, 1.25 * least) @ column(FLUSHING, 1.0, -1.0)
+    assert error(bound) < 2.0001 * least
+    many = row(FLUSHING, *[0.75] * 8) @ column(FLUSHING, *[least] * 8)  # each product is flushed
+    assert 6 * least < error(many) < 8.0001 * least
+
+
+@pytest.mark.parametrize("bias", [0.5, 1.0, -0.75, 3.0])
+def test_a_bias_is_a_term_of_its_sum_whatever_its_size(bias) -> None:
+    product = row(FLOAT32, 0.75, 0.5) @ column(FLOAT32, 0.75, 0.5)
+    with_bias, without = product + row(FLOAT32, bias), product + row(FLOAT32, 0.0)
+    total = 0.75**2 + 0.5**2
+    assert error(with_bias) == pytest.approx(3 * U32 * (total + abs(bias)), rel=1e-6)
+    assert error(without) == pytest.approx(2 * U32 * total, rel=1e-6)
+
+
+@pytest.mark.parametrize("bias", [0.5, 1.0, -0.75, 3.0])
+def test_a_bias_may_join_a_sum_that_is_stored(bias) -> None:
+    """Both are rounded to 11 bits then; a bias of zero changes nothing, and there is one rounding."""
+    product = row(LONG, 0.75, 0.5) @ column(LONG, 0.75, 0.5)
+    value = 0.75**2 + 0.5**2
+    assert error(product + row(LONG, bias)) == pytest.approx(U16 * (value + abs(value + bias)), rel=2e-3)
+    assert error(product + row(LONG, 0.0)) == pytest.approx(U16 * value, rel=2e-3)
+
+
+def test_the_rounding_of_a_difference_grows_with_the_enclosure() -> None:
+    """1 ± ½ minus a little: where the framework's operand is 3/2, its rounding is larger than that of V."""
+    bound = enclosure(FLOAT32, 1.0, 0.5) - row(FLOAT32, 2.0**-24 * (1 + 2.0**-20))
+    found = float(np.float32(1.5) - np.float32(2.0**-24 * (1 + 2.0**-20)))
+    assert abs(found - float(bound.value.item())) <= error(bound)
+    assert error(bound) == pytest.approx(0.5 + U32 * 1.5, abs=U32 / 4)
+
+
+@pytest.mark.parametrize(("entries", "roundings"), [(1, 0), (2, 1), (3, 2), (4, 3)])
+def test_a_product_with_ones_rounds_its_additions_only(entries, roundings) -> None:
+    bound = row(FLOAT32, *[0.75] * entries) @ column(FLOAT32, *[1.0] * entries)
+    assert error(bound) == pytest.approx(roundings * U32 * 0.75 * entries, rel=1e-6, abs=1e-40)
+
+
+def test_a_product_with_zeros_has_no_error() -> None:
+    assert error(row(FLOAT32, 0.75, 0.5) @ column(FLOAT32, 0.0, 0.0)) == 0.0
+
+
+@pytest.mark.parametrize("size", [0.25, 4.0, 100.0])
+def test_reduced_products_round_each_input_relative_to_it(size) -> None:
+    bound = row(TF32, size) @ column(TF32, 1.5)
+    assert error(bound) == pytest.approx(1.5 * size * (2 * 2.0**-10), rel=2e-3)
+
+
+@pytest.mark.parametrize("product_inputs", [0, 1, 2, 3])
+def test_the_roundings_of_product_inputs_multiply(product_inputs) -> None:
+    number = TF32.exact(np.array([3.0]), product_inputs)
+    assert error(number) == pytest.approx(3 * ((1 + 2.0**-10) ** product_inputs - 1), rel=1e-9)
+
+
+def test_an_arithmetic_is_a_key() -> None:
+    assert len({FLOAT32, FLOAT64, Arithmetic("float32", sigmoid_ulp=4)}) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_said_to_round_to_the_largest_number_does(dtype) -> None:
+    arithmetic = Arithmetic(dtype, sigmoid_ulp=4)
+    rounded: Array = np.float64(arithmetic.rounded_to_largest).astype(dtype)
+    assert rounded == arithmetic.largest
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.float64(arithmetic.largest * (1 + 1.01 * arithmetic.unit / 2)).astype(dtype))
