@@ -120,6 +120,16 @@ class JAX(Adapter):
         with self._configured():
             return Jacobians(**_numpy(_run(_jacobians, mode)(*self._hold(problem))))
 
+    def activation(self, a: Any, mode: str) -> tuple[Any, Any]:
+        with self._configured():
+            h, dh_da = map(np.asarray, _run(_activation, mode)(jax.device_put(a, self.device)))
+        return h, dh_da
+
+    def short_activations(self, rows: Any, mode: str) -> tuple[Any, Any]:
+        with self._configured():
+            h, dh_da = map(np.asarray, _row_by_row(mode)(jax.device_put(rows, self.device)))
+        return h, dh_da
+
     def _hold(self, problem: Problem) -> tuple[Any, ...]:
         held = [jax.device_put(array, self.device) for _, array in problem.named()]
         assert_held(problem, map(np.asarray, held))
@@ -171,6 +181,15 @@ def _trace(mode: Mode, w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, An
     return found | {"loss": loss, "a": a, "h": h, "dh_da": dh_da, "da_dw": da_dw, "w_new": w_new, "b_new": b_new}
 
 
+def _activation(mode: Mode, a: Any) -> tuple[Any, Any]:
+    def of_networks(a: Any) -> tuple[Any, Any]:
+        h = mode.sigmoid(a)
+        return h.sum((-2, -1)), h
+
+    (dh_da,), h = mode.differentiate(of_networks, (a[:, None, None],), ())
+    return h[:, 0, 0], dh_da[:, 0, 0]
+
+
 def _total(layers: Any) -> Any:
     return sum(each.sum((-2, -1)) for each in layers)
 
@@ -198,3 +217,9 @@ def _numpy(quantities: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _run(function: Function, mode: str) -> Function:
     return MODES[mode].compile(partial(function, MODES[mode]))
+
+
+@cache
+def _row_by_row(mode: str) -> Function:
+    """A loop in one compiled program, whose body has the shape of a row."""
+    return jax.jit(partial(jax.lax.map, _run(_activation, mode)))  # type: ignore[no-any-return]

@@ -163,6 +163,19 @@ class PyTorch(Adapter):
         with _full_precision():
             return Jacobians(**_run(_jacobians, mode)(*self._hold(problem)))
 
+    def activation(self, a: Any, mode: str) -> tuple[Any, Any]:
+        with _full_precision():
+            h, dh_da = _run(_activation, mode)(_tensor(a)[:, None, None].to(self.device))
+        return h[:, 0, 0], dh_da[:, 0, 0]
+
+    def short_activations(self, rows: Any, mode: str) -> tuple[Any, Any] | None:
+        if mode == "compile":  # inductor makes a kernel for each layout
+            return None
+        a = _tensor(rows).reshape(-1, 1, 1).expand(-1, 1, 2).contiguous()  # every second number: not a vector's worth
+        with _full_precision():
+            h, dh_da = _run(_activation, mode)(a.to(self.device))
+        return h.reshape(rows.shape), dh_da[..., 0].reshape(rows.shape)
+
     def _hold(self, problem: Problem) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         held = [_tensor(array).to(self.device) for _, array in problem.named()]
         assert_held(problem, map(_array, held))
@@ -223,6 +236,20 @@ def _jacobians(mode: Mode, w: Any, b: Any, x: Tensor, t: Tensor) -> Any:
     da_dx, da_dw = zip(*map(_over_stack(of_linear, w), [x, *h[:-1]], w, b), strict=True)
     found = {"h": h, "dh_da": list(map(_over_stack(of_sigmoid, w), a)), "da_dw": da_dw, "da_dx": da_dx}
     return tree_map(_array, found)
+
+
+def _activation(mode: Mode, a: Tensor) -> Any:
+    (dh_da,), _ = mode.differentiate(_bound(_sum, mode), (a,), ())
+    return tree_map(_array, (_bound(_sigmoid, mode)(a), dh_da))
+
+
+def _sigmoid(mode: Mode, a: Tensor) -> Tensor:
+    """σ of the first column: where that is not the only one, it goes the way of tails and short arrays."""
+    return mode.sigmoid(a[..., :1])
+
+
+def _sum(mode: Mode, a: Tensor) -> tuple[Tensor, tuple[()]]:
+    return _sigmoid(mode, a).sum((-2, -1)), ()
 
 
 def _first(arguments: Any) -> tuple[int, ...]:

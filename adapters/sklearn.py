@@ -68,6 +68,12 @@ class SKLearn(Adapter):
         _, _, dL_dw, dL_db = _backprop(problem)
         return Gradients(dL_dw=dL_dw, dL_db=dL_db)
 
+    def activation(self, a: Any, mode: str) -> tuple[Any, Any]:
+        h, dh_da = a.copy(), np.ones_like(a)
+        ACTIVATIONS["logistic"](h)
+        DERIVATIVES["logistic"](h, dh_da)
+        return h, dh_da
+
 
 class _Network(MLPRegressor):  # type: ignore[misc]  # not seen by mypy
     """`MLPRegressor` for the document's L, which it does not offer: of a sigmoid's output, and summed over rows.

@@ -20,11 +20,14 @@ if "tensorflow" not in sys.modules:
     os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}  # TensorFlow imports Keras: no file of it
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from adapters.interface import Adapter, Arithmetic, Gradients, Jacobians, NotOffered, Problem, Trace, assert_held
 
 Function = Callable[..., Any]
+
+_ROWS = 1024  # in the graph that computes row by row: tracing takes a second, and more than in proportion to its size
 
 # Eigen's own table gives its logistic 7 ULP in float32 (measured 6.58) and 3 in float64; XLA's is 1 / (1 + e⁻ᵃ). In the
 # short formats both round three times: e⁻ᵃ, the sum and the quotient. On GPUs: CUDA's expf 2 ULP, exp 1; XLA's budgets.
@@ -223,6 +226,22 @@ class TensorFlow(Adapter):
         with _full_precision(), tf.device(self.device):
             return Jacobians(**_numpy(_run(_jacobians, mode)(*_hold(problem)[:-1])))
 
+    def activation(self, a: Any, mode: str) -> tuple[Any, Any]:
+        with _full_precision(), tf.device(self.device):
+            h, dh_da = _run(_activation, mode)([tf.constant(a[:, None, None])])
+        return h.numpy()[:, 0, 0], dh_da.numpy()[:, 0, 0]
+
+    def short_activations(self, rows: Any, mode: str) -> tuple[Any, Any] | None:
+        if mode != "function":  # whose kernels are those of all modes but xla
+            return None
+        found = []
+        with _full_precision(), tf.device(self.device):
+            for start in range(0, len(rows), _ROWS):
+                block = np.resize(rows[start : start + _ROWS], (_ROWS, rows.shape[1], 1, 1))
+                found.append(_run(_row_by_row, mode)(tf.constant(block)))
+        h, dh_da = (np.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True))
+        return h, dh_da
+
 
 def _hold(problem: Problem) -> tuple[Any, ...]:
     held = [tf.constant(array) for _, array in problem.named()]
@@ -260,6 +279,17 @@ def _trace(mode: Mode, w: Any, b: Any, x: Any, t: Any, eta: Any) -> dict[str, An
     w_new, b_new = mode.step((w, b), gradients[:2], eta)
     found = dict(zip(("dL_dw", "dL_db", "dL_da", "dL_dh"), gradients, strict=True))
     return found | {"loss": loss, "a": a, "h": h, "dh_da": dh_da, "da_dw": da_dw, "w_new": w_new, "b_new": b_new}
+
+
+def _activation(mode: Mode, a: Any) -> tuple[Any, Any]:
+    (dh_da,), (h,) = mode.differentiate(lambda a: [mode.sigmoid(a)], tuple(a), ())
+    return h, dh_da
+
+
+def _row_by_row(mode: Mode, rows: Any) -> tuple[Any, Any]:
+    """A graph with nodes of its own for each row."""
+    h, dh_da = zip(*(_activation(mode, [row]) for row in tf.unstack(rows)), strict=True)
+    return tf.stack(h)[..., 0, 0], tf.stack(dh_da)[..., 0, 0]
 
 
 def _total(layers: Any) -> Any:

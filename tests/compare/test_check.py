@@ -420,6 +420,25 @@ def test_not_finite_never_passes(quantity, value):
             assert failure.got == Number(str(value), float(value).hex())
 
 
+def test_what_is_exact_uses_nothing_of_its_bound():
+    problem = random_problem(**NETS["document"], dtype="float32")
+    tallies = step(problem, backprop(problem))
+    assert tallies["12", 1].worst_bound_fraction == tallies["17", 0].worst_bound_fraction == 0
+
+
+def test_an_entry_of_any_row_shows_the_bias_that_all_rows_share():
+    problem = random_problem(**NETS["deep"], dtype="float64")
+    trace: Any = backprop(problem)
+    tally = step(problem, with_entry(trace, "a", 1, (0, 0, 2, 4), 9.0))["1", 1]
+    assert tally.first_failure is not None
+    assert tally.first_failure.entry == (2, 4)
+    assert set(tally.first_failure.operands) == {
+        *(f"h[0][2, {i}]" for i in range(7)),
+        *(f"w[1][{i}, 4]" for i in range(7)),
+        "b[1][0, 4]",
+    }
+
+
 # --- what is not finite, and correct code's overflow --------------------------------------------------------------------
 
 
@@ -506,6 +525,22 @@ def test_forward_mode_may_lose_derivatives_where_the_loss_overflows(forward):
     assert bool(failed(check.step(problem, trace, replace(arithmetic(problem), forward=forward)))) is not forward
     assert any(tally.failures for tally in found.values()) is not forward
     assert found["step", "5", 1].unjudged == 1
+
+
+def test_forward_mode_without_a_loss_is_judged_but_for_that():
+    problem = random_problem(**NETS["document"], dtype="float32")
+    tallies = check.step(problem, replace(backprop(problem), loss=None), replace(arithmetic(problem), forward=True))
+    assert {formula for (formula, _), tally in tallies.items() if tally.not_covered} == {"5"}
+
+
+def test_distance_from_a_truth_of_which_nothing_is_judged_is_none():
+    """The exact values are those of the first networks only, which here were given an infinity."""
+    problem = random_problem(**NETS["document"], dtype="float32")
+    problem.x[0, 0, 0] = np.inf
+    trace, declared = evaluated(problem), arithmetic(problem)
+    truth = exact_gradients(problem.at(slice(1)), declared)
+    tallies = check.end_to_end(problem, Gradients(trace.loss, trace.dL_dw, trace.dL_db), declared, truth)
+    assert {tally.worst_ulp for tally in tallies.values()} == {0.0}
 
 
 # --- wrong formulas -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from reference.formulas import sigmoid
 from reference.network import Array
 from reference.rounding import Arithmetic, Rounded
 
@@ -118,6 +119,66 @@ def test_reduced_products_round_each_input_relative_to_it(size) -> None:
 def test_the_roundings_of_product_inputs_multiply(product_inputs) -> None:
     number = TF32.exact(np.array([3.0]), product_inputs)
     assert error(number) == pytest.approx(3 * ((1 + 2.0**-10) ** product_inputs - 1), rel=1e-9)
+
+
+def test_the_rounding_of_what_is_stored_grows_with_the_enclosure() -> None:
+    product = enclosure(LONG, 1.0, 0.5) @ column(LONG, 1.5)
+    assert error(product) == pytest.approx(0.75 + U16 * 2.25, abs=U16 / 8)
+    assert error(product + row(LONG, -1.5)) == pytest.approx(0.75 + U16 * 2.25 + U16 * 0.75, abs=U16 / 8)
+
+
+def test_what_may_overflow_is_seen_by_the_whole_enclosure() -> None:
+    """65504 is the largest number of float16."""
+    assert error(enclosure(LONG, 6e4, 1e4) @ column(LONG, 1.0)) == np.inf
+    assert error(enclosure(LONG, 6e4, 1e3) @ column(LONG, 1.0)) < np.inf
+    assert error(enclosure(FLOAT16, 2e4, 2e4) - row(FLOAT16, 0.0)) == np.inf
+    assert error(enclosure(FLOAT16, 2e4, 1e4) - row(FLOAT16, 0.0)) < np.inf
+    assert error(row(FLOAT16, FLOAT16.largest / 2) - row(FLOAT16, 0.0)) < np.inf
+
+
+@pytest.mark.parametrize("arithmetic", [FLOAT16, FLOAT32, FLOAT64], ids=lambda arithmetic: arithmetic.dtype)
+def test_the_computation_of_a_bound_counts_its_own_rounding(arithmetic) -> None:
+    """V is rounded too, by u₀: in extended precision, 2⁻¹¹ of what float64 rounds."""
+    u, own = arithmetic.unit, arithmetic.own_unit
+    x, y = row(arithmetic, 1.25), row(arithmetic, 1.75)
+    assert error(x * y) >= 1.25 * 1.75 * (u / (1 + u) + own * 0.999)
+    assert error(x - y) >= 0.5 * (u / (1 + u) + own * 0.999)
+    assert error(x @ y.mT) >= 1.25 * 1.75 * (u + own * 0.999)
+    about = enclosure(arithmetic, 1.0, 1.0).about(enclosure(arithmetic, 1.0, u / own))
+    assert error(about) == pytest.approx(2, rel=1e-6)
+
+
+def test_what_underflows_is_rounded_again_on_its_way() -> None:
+    """A loss of η in one of n operations takes part in the others."""
+    tiny = 2.0**-15  # its square is 2⁻³⁰, below half of the least subnormal, 2⁻²⁵
+    assert error(row(FLOAT16, tiny) * row(FLOAT16, tiny)) >= 2.0**-25 * (1 + 0.999 * U16)
+    many = row(FLOAT16, *[tiny] * 512) @ column(FLOAT16, *[tiny] * 512)
+    assert error(many) == pytest.approx(512 * 1.25 * 2.0**-25, rel=0.02)
+    stored = row(LONG, tiny) @ column(LONG, tiny)
+    assert error(stored + row(LONG, 2.0**-14)) == pytest.approx(4 * 2.0**-25 + U16 * 2.0**-14, rel=0.02)
+
+
+def test_a_sigmoid_that_vanishes_has_a_bound_that_vanishes() -> None:
+    """Where the slope underflows, what is left of σ still bounds how far it moves."""
+    assert error(sigmoid(enclosure(FLOAT64, -760.0, 1.0))) < 2.0**-1020
+    assert error(sigmoid(enclosure(FLOAT32, -760.0, 1.0))) < 2.0**-120
+
+
+@pytest.mark.parametrize("ones", [[1.0], [0.0], []])
+def test_a_product_with_an_array_of_0_and_1_is_exact_however_many_axes_and_entries_it_has(ones) -> None:
+    which = np.array(ones)
+    product = FLOAT32.exact(np.full(which.shape, 0.75)) * FLOAT32.exact(which)
+    assert product.shape == which.shape
+    assert np.all(product.error == 0)
+
+
+def test_numbers_are_not_compared_and_not_reduced() -> None:
+    """Only what has a rule is computed: an outer sum is no sum."""
+    x, product, total = row(FLOAT32, 0.5), row(FLOAT32, 0.5) * row(FLOAT32, 0.75), row(FLOAT32, 0.5, 1.0).sum(axis=-1)
+    for number in (x, product, total):
+        for operation in (lambda a: a == x, lambda a: np.add.outer(a, a), lambda a: np.add(a, a, where=True)):
+            with pytest.raises(TypeError):
+                operation(number)
 
 
 def test_an_arithmetic_is_a_key() -> None:

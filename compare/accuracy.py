@@ -1,0 +1,227 @@
+"""How accurate a framework's σ and σ′ are: on every number of a format of 32 bits or fewer, on a sample of float64.
+
+Truth is the reference's σ in the next wider format, off by at most 4 of its unit roundoffs (`reference.rounding`): by
+2⁻²⁷ ULP of float32 and 2⁻⁹ of float64. σ′(a) is σ(a) σ(−a), off by at most 2⁻²⁵ and 2⁻⁷.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adapters import Adapter
+from reference.formulas import activation_derivative, sigmoid
+from reference.network import Array
+from reference.rounding import FORMATS, Arithmetic
+
+FEW = 2**8
+"""Inputs of a chunk that go through short arrays, where each of these costs a call."""
+
+
+class Worst(NamedTuple):
+    """The largest size of something, and the input where it is."""
+
+    size: float = -math.inf
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured on some inputs. ``+`` puts two of them together: associative, commutative.
+
+    Attributes
+    ----------
+    counts : ``inputs``; ``left``, inputs that did not go through short arrays though results vary around them;
+        ``invalid``, results that are no numbers for a number, or numbers for NaN; ``subnormal``, results σ(a) that are
+        not 0 and below the least normal number λ
+    worst : the largest errors. In ULP, of σ (``sigmoid``) and σ′ (``derivative``) where they are at least λ, and of σ′
+        as y(1 − y) with the framework's own y (``formula``). In least subnormal numbers, where they are below λ:
+        ``sigmoid_below``, ``derivative_below``. And the least |a|, negated, for which σ′ is off by more than half
+        (``lost``) or 0 (``zero``) though the true one is at least λ
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    worst: dict[str, Worst] = field(default_factory=dict)
+
+    def __add__(self, other: Found) -> Found:
+        names = self.worst | other.worst
+        pairs = {name: (self.worst.get(name, Worst()), other.worst.get(name, Worst())) for name in names}
+        return Found(self.counts + other.counts, {name: max(pair) for name, pair in pairs.items()})
+
+
+def measure(adapter: Adapter, modes: Sequence[str], a: Array) -> Iterator[tuple[str, str, Found]]:
+    """What is found on the inputs ``a``, for each mode and both paths: through one ``long`` array, and ``short`` ones.
+
+    All inputs go through short arrays in 16 bits, and in 32 where the adapter has a fast way, but not where all of a
+    long array has one result: there, as in float64 and without a fast way, it is a few that are evenly spaced.
+    """
+    chunk = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name))
+    for mode in modes:
+        long = adapter.activation(a, mode)
+        assert long is not None  # whoever certifies has asked
+        yield mode, "long", chunk.measure(*long)
+        constant = chunk.constant(*long)
+        if not constant and a.itemsize < 8:
+            results = _in_one_call(adapter, mode, a)
+            if results is not None:
+                yield mode, "short", chunk.measure(*results)
+                continue
+        few = (
+            a if a.itemsize == 2 else a[:: a.size // (short(a.dtype) if constant else FEW) | 1]
+        )  # odd: all bits change
+        results = _in_one_call(adapter, mode, few) or _one_by_one(adapter, mode, few)
+        left = Counter(left=0 if constant else a.size - few.size)
+        yield mode, "short", Found(left) + Truth(few, chunk.arithmetic).measure(*results)
+
+
+def short(dtype: Any) -> int:
+    """Inputs in a short array: too few for a vector of 256 bits."""
+    return int(28 // max(np.dtype(dtype).itemsize, 4))
+
+
+def _in_one_call(adapter: Adapter, mode: str, a: Array) -> tuple[Array, Array] | None:
+    found = getattr(adapter, "short_activations", lambda *_: None)(_rows(a), mode)
+    return None if found is None else _unrolled(found, a.size)
+
+
+def _one_by_one(adapter: Adapter, mode: str, a: Array) -> tuple[Array, Array]:
+    found = [adapter.activation(row, mode) or () for row in _rows(a)]
+    return _unrolled([np.stack(arrays) for arrays in zip(*found, strict=True)], a.size)
+
+
+def _rows(a: Array) -> Array:
+    """Short arrays with all of ``a``, the last one filled up with the first ones of it."""
+    return np.resize(a, (-(-a.size // short(a.dtype)), short(a.dtype)))
+
+
+def _unrolled(arrays: Sequence[Array], size: int) -> tuple[Array, Array]:
+    h, dh_da = (np.ascontiguousarray(array).reshape(-1)[:size] for array in arrays)
+    return h, dh_da
+
+
+class _Chunk:
+    """Inputs, and what was measured on them: once for all modes and paths that have the same results."""
+
+    def __init__(self, a: Array, arithmetic: Arithmetic) -> None:
+        self.a, self.arithmetic = a, arithmetic
+        self.known: list[tuple[Array, Array, Found]] = []
+
+    @cached_property
+    def truth(self) -> Truth:
+        return Truth(self.a, self.arithmetic)
+
+    def constant(self, *results: Array) -> bool:
+        """Whether neighbours all have the same results. Inputs in float64 are no neighbours."""
+        return self.a.itemsize < 8 and all(bool((_bits(array) == _bits(array)[0]).all()) for array in results)
+
+    def measure(self, h: Array, dh_da: Array) -> Found:
+        for known_h, known_dh_da, found in self.known:
+            if np.array_equal(_bits(h), _bits(known_h)) and np.array_equal(_bits(dh_da), _bits(known_dh_da)):
+                return found
+        found = self.at_the_ends(h, dh_da) or self.truth.measure(h, dh_da)
+        self.known.append((h, dh_da, found))
+        return found
+
+    def at_the_ends(self, h: Array, dh_da: Array) -> Found | None:
+        """The same as of all inputs, where their two ends can tell it.
+
+        σ and σ′ are monotonic from one to the other. Where a framework has one result for all, and their ULP is the
+        same, the error is largest at an end. The relative error is so too: if σ′ is off by more than half, at an end.
+        """
+        if not self.constant(h, dh_da):
+            return None
+        ends = [0, -1]
+        truth = Truth(self.a[ends], self.arithmetic)
+        return truth.measure(h[ends], dh_da[ends], self.a.size) if truth.alike(h[ends], dh_da[ends]) else None
+
+
+class Truth:
+    """σ and σ′ of the inputs ``a``, (n,)."""
+
+    def __init__(self, a: Array, arithmetic: Arithmetic) -> None:
+        self.a, self.arithmetic = a, arithmetic
+        wide = a.astype(arithmetic.working)
+        self.sigmoid = sigmoid(wide)
+        self.derivative = self.sigmoid * sigmoid(-wide)
+        self.ulp, self.derivative_ulp = arithmetic.ulp(self.sigmoid), arithmetic.ulp(self.derivative)
+        self.normal = self.sigmoid >= arithmetic.least_normal
+        self.derivative_normal = self.derivative >= arithmetic.least_normal
+
+    def measure(self, h: Array, dh_da: Array, inputs: int | None = None) -> Found:
+        """All about a framework's results, which stand for ``inputs``, if not for those here."""
+        invalid = np.count_nonzero((np.isfinite(h) & np.isfinite(dh_da)) == np.isnan(self.a))
+        subnormal = np.count_nonzero((h > 0) & (h < self.arithmetic.least_normal))
+        each = (inputs or self.a.size) // self.a.size
+        counts = Counter(inputs=self.a.size * each, invalid=int(invalid) * each, subnormal=int(subnormal) * each)
+        worst = {}
+        for name, sizes in self._sizes(h, dh_da).items():
+            sizes[np.isnan(sizes)] = -np.inf
+            at = int(np.argmax(sizes))
+            worst[name] = Worst(float(sizes[at]), float(self.a[at]))
+        return Found(counts, worst)
+
+    def alike(self, h: Array, dh_da: Array) -> bool:
+        """Whether the same is true of all inputs: the ULP, which numbers are normal, and whether σ′ is lost."""
+        lost = np.isfinite(self._sizes(h, dh_da)["lost"])
+        same = (self.ulp, self.derivative_ulp, self.normal, self.derivative_normal, lost)
+        return not np.isnan(self.a).any() and all(bool((array == array[0]).all()) for array in same)
+
+    def _sizes(self, h: Array, dh_da: Array) -> dict[str, Array]:
+        """Of each input, the size of everything that `Found` holds the worst of; −∞ where it means nothing."""
+        h, dh_da = h.astype(self.arithmetic.working), dh_da.astype(self.arithmetic.working)
+        formula = activation_derivative(h)
+        off, derivative_off, formula_off = (
+            np.abs(found - exact).astype(np.float64)
+            for found, exact in ((h, self.sigmoid), (dh_da, self.derivative), (dh_da, formula))
+        )
+        off_in_ulp, derivative_off_in_ulp = off / self.ulp, derivative_off / self.derivative_ulp
+        formula_off_in_ulp, nearness = formula_off / self.arithmetic.ulp(formula), -np.abs(self.a.astype(np.float64))
+        sizes = {
+            "sigmoid": (self.normal, off_in_ulp),
+            "sigmoid_below": (~self.normal, off_in_ulp),
+            "formula": (formula >= self.arithmetic.least_normal, formula_off_in_ulp),
+            "derivative": (self.derivative_normal, derivative_off_in_ulp),
+            "derivative_below": (~self.derivative_normal, derivative_off_in_ulp),
+            "lost": (self.derivative_normal & (2 * derivative_off > self.derivative), nearness),
+            "zero": (self.derivative_normal & (dh_da == 0), nearness),
+        }
+        return {name: np.where(where, size, -np.inf) for name, (where, size) in sizes.items()}
+
+
+def _bits(array: Array) -> Array:
+    return array.view(f"u{array.itemsize}")
+
+
+def inputs(dtype: str, start: int, size: int) -> Array:
+    """``size`` numbers. In 32 bits or fewer, those whose bits count up from ``start``; in float64, a sample of its own.
+
+    A sample is half uniform in a, half in its bits, from where σ(a) is ½ to where it is 0 or 1; the first begins with
+    the `edges`.
+    """
+    kind: Any = np.dtype(dtype)
+    if dtype != "float64":
+        return np.arange(start, start + size, dtype=f"u{kind.itemsize}").view(kind)
+    random = np.random.default_rng(start)
+    low, high = np.array([2.0**-56, 800.0]).view(np.int64)
+    by_bits = random.integers(low, high, size // 2).view(np.float64) * random.choice([-1, 1], size // 2)
+    first = random.permutation(edges()) if start == 0 else by_bits[:0]
+    return np.concatenate([first, by_bits, random.uniform(-800, 800, size - size // 2)])[:size]
+
+
+def edges() -> Array:
+    """Numbers of float64 where something changes, with their neighbours: the binades' ends, those of σ at k ln 2, where
+    eᵃ overflows, vanishes beside 1, or is below λ; and zeros, infinities and NaN.
+    """
+    largest, (precision, emin) = np.finfo(np.float64).max, FORMATS["float64"]
+    binades = np.ldexp(1.0, np.arange(emin - precision + 1, -emin + 1))
+    ends = np.concatenate([np.log(2) * np.arange(1, precision - emin + 1), [np.log(largest)]])
+    near = [(binades, np.arange(-4, 5)), (ends, np.arange(-50, 51)), (np.array([largest]), np.arange(-4, 1))]
+    bits = np.concatenate([(numbers.view(np.int64)[:, None] + few).ravel() for numbers, few in near])
+    size = np.unique(np.maximum(bits, 0)).view(np.float64)
+    return np.concatenate([size, -size, [np.inf, -np.inf, np.nan]])
