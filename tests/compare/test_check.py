@@ -13,8 +13,8 @@ from compare import check
 from compare.tally import Number, Tally
 from reference import Gradients, Problem, Trace, backprop, formulas
 from reference.exact import exact_gradients
-from reference.formulas import LEDGER
-from reference.network import Array
+from reference.formulas import LEDGER, Operand
+from reference.network import Array, quantity_shapes
 from reference.rounding import Arithmetic
 from tests.reference.networks import full_trace, random_problem
 
@@ -424,6 +424,33 @@ def test_what_is_exact_uses_nothing_of_its_bound():
     problem = random_problem(**NETS["document"], dtype="float32")
     tallies = step(problem, backprop(problem))
     assert tallies["12", 1].worst_bound_fraction == tallies["17", 0].worst_bound_fraction == 0
+
+
+def test_a_failure_without_a_stack_is_of_network_0():
+    problem = random_problem((2, 3, 2), stack=(), dtype="float64")
+    tally = step(problem, with_entry(backprop(problem), "a", 1, (0, 0), 9.0))["2", 1]
+    assert tally.first_failure is not None
+    assert tally.first_failure.network == 0
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_in_excess_precision_the_problems_rows_are_what_they_are(batch):
+    """Row by row, ∂a/∂w is x, which was given; of the layers above it is an h, which the framework may have before rounding."""
+    problem = random_problem((2, 3, 2), batch, dtype="float32")
+    excess = replace(arithmetic(problem), excess=True)
+    arrays = check._Arrays(problem, backprop(problem), quantity_shapes(problem), excess)
+    operand = Operand("da_dw", "ij", by_row=True)
+    assert arrays._operand(operand, 0).certain
+    assert not arrays._operand(operand, 1).certain
+
+
+def test_what_is_evaluated_again_needs_the_layer_below():
+    problem = random_problem(**NETS["deep"], dtype="float32")
+    trace: Any = backprop(problem)
+    wrong = with_array(trace, "h", 1, trace.h[1][..., :-1])
+    tallies = check.step(problem, wrong, replace(arithmetic(problem), recomputes=True))
+    assert tallies["16", 2].failures == 0
+    assert str(tallies["22", 2].not_covered).startswith("h[1] cannot be read: h[1]: found shape")
 
 
 def test_an_entry_of_any_row_shows_the_bias_that_all_rows_share():

@@ -3,6 +3,7 @@
 What random networks rarely meet: ties, the least subnormal, large enclosures, few terms.
 """
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -127,6 +128,17 @@ def test_the_rounding_of_what_is_stored_grows_with_the_enclosure() -> None:
     assert error(product + row(LONG, -1.5)) == pytest.approx(0.75 + U16 * 2.25 + U16 * 0.75, abs=U16 / 8)
 
 
+def test_the_roundings_of_a_product_grow_with_the_enclosure() -> None:
+    bound = enclosure(FLOAT16, 1.0, 0.5) * row(FLOAT16, 1.5)
+    assert error(bound) == pytest.approx(0.75 + U16 * 2.25, abs=U16 / 8)
+
+
+def test_a_difference_that_may_lie_below_the_least_normal_number_may_be_flushed() -> None:
+    least = FLUSHING.least_normal
+    assert error(enclosure(FLUSHING, 1.25 * least, 0.5 * least) - row(FLUSHING, 0.0)) >= 1.25 * least
+    assert error(enclosure(FLUSHING, 1.75 * least, 0.5 * least) - row(FLUSHING, 0.0)) < 0.51 * least
+
+
 def test_what_may_overflow_is_seen_by_the_whole_enclosure() -> None:
     """65504 is the largest number of float16."""
     assert error(enclosure(LONG, 6e4, 1e4) @ column(LONG, 1.0)) == np.inf
@@ -134,6 +146,9 @@ def test_what_may_overflow_is_seen_by_the_whole_enclosure() -> None:
     assert error(enclosure(FLOAT16, 2e4, 2e4) - row(FLOAT16, 0.0)) == np.inf
     assert error(enclosure(FLOAT16, 2e4, 1e4) - row(FLOAT16, 0.0)) < np.inf
     assert error(row(FLOAT16, FLOAT16.largest / 2) - row(FLOAT16, 0.0)) < np.inf
+    assert error(row(LONG, LONG.largest, 14.0) @ column(LONG, 1.0, 1.0)) < np.inf  # 65518 is rounded to 65504
+    assert error(TF32.exact(np.array([TF32.largest]), 1)) == np.inf
+    assert error(TF32.exact(np.array([TF32.largest / 2]), 1)) < np.inf
 
 
 @pytest.mark.parametrize("arithmetic", [FLOAT16, FLOAT32, FLOAT64], ids=lambda arithmetic: arithmetic.dtype)
@@ -175,7 +190,7 @@ def test_a_product_with_an_array_of_0_and_1_is_exact_however_many_axes_and_entri
 def test_numbers_are_not_compared_and_not_reduced() -> None:
     """Only what has a rule is computed: an outer sum is no sum."""
     x, product, total = row(FLOAT32, 0.5), row(FLOAT32, 0.5) * row(FLOAT32, 0.75), row(FLOAT32, 0.5, 1.0).sum(axis=-1)
-    for number in (x, product, total):
+    for number in (x, product, total, sigmoid(row(replace(FLOAT32, complement=True), 0.5))):
         for operation in (lambda a: a == x, lambda a: np.add.outer(a, a), lambda a: np.add(a, a, where=True)):
             with pytest.raises(TypeError):
                 operation(number)
