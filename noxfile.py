@@ -4,10 +4,13 @@
 # dependencies = ["nox>=2025.10"]
 # ///
 """Sessions: ``nox -s compare``, ``nox -s certify``, ``nox -s soak``, ``nox -s tests``, ``nox -s faults``,
-``nox -s fuzz``, ``nox -s lint``.
+``nox -s fuzz``, ``nox -s mutants``, ``nox -s browser``, ``nox -s lint``.
 """
 
 from __future__ import annotations
+
+import os
+import shutil
 
 import nox
 
@@ -53,10 +56,34 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Open the page in Chromium: its formulas, its numbers, its script or none, and whether everyone can use it."""
+    if shutil.which("chromium") is None:
+        if not (shutil.which("apt-get") and os.access("/var/lib/dpkg", os.W_OK)):
+            session.error("found no chromium, and may not install it; Debian has it: apt-get install chromium")
+        session.run("apt-get", "update", external=True)
+        session.run("apt-get", "install", "--yes", "chromium", external=True)
+    if shutil.which("npm") is None:
+        session.error("found no npm, by which axe-core is installed, the check of accessibility")
+    _install(session, "test", "browser")
+    modules = session.create_tmp()
+    session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", modules, "axe-core@4", external=True)
+    axe = os.path.join(modules, "node_modules", "axe-core", "axe.min.js")
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs, env={"AXE": axe})
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Plant every fault of the catalogue and show who sees it; options after ``--``."""
     _install(session, "frameworks", "test")
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the checker, one operator at a time, and see the tests fail; about an hour; needs no framework."""
+    _install(session, "test", "mutants")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session

@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, emoji=False)  # an adapter called pkg:X: is no emoji
     if not console.is_terminal:
         console.width = max(console.width, terminal.WIDTH)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["report"]:
+        from compare.report import command  # loads matplotlib: a page takes that second, nothing else does
+
+        shown = command.main(_Parser(prog="compare report", description=command.__doc__), arguments[1:])
+        console.print(f"page: {shown}", soft_wrap=True)
+        return 0
     parser = _options()
     options = parser.parse_args(arguments)
     if options.list:
@@ -84,13 +91,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
     if unknown and not outcome.tallies:
         print(f"compare: no adapter here has the mode {', '.join(sorted(unknown))}", file=sys.stderr)
+    content = results.as_json(outcome, chosen)
+    page = _page(content)  # first: whoever interrupts that finds nothing written
     try:
-        path = results.write(results.as_json(outcome, chosen), report)
+        path = results.write(content, report)
+        console.print(f"results: {path}", soft_wrap=True)
+        if page is not None:
+            path = results.write_text(page, report, results.PAGE)
+            console.print(f"page: {path}", soft_wrap=True)
     except OSError as error:
         print(f"compare: --report {options.report}: {error.strerror or error}", file=sys.stderr)
         return JUDGED_NOTHING
-    console.print(f"results: {path}", soft_wrap=True)
     return outcome.exit_status
+
+
+def _page(content: Mapping[str, Any]) -> str | None:
+    """The page, if it can be made: it takes libraries that judge nothing, and must not cost the results."""
+    try:
+        from compare.report.page import make
+
+        return make([content])
+    except Exception as error:  # noqa: BLE001 - whatever they raise
+        print(f"compare: the page could not be made ({type(error).__name__}: {error})", file=sys.stderr)
+        return None
 
 
 def _options() -> _Parser:
@@ -113,7 +136,7 @@ def _options() -> _Parser:
     add("--seed", type=_number(0), default=0, metavar="S", help="seed of the random stacks; default: 0")
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
     add("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
-    add("--report", default="report", metavar="DIR", help="where results.json goes; default: report/")
+    add("--report", default="report", metavar="DIR", help="where results.json and index.html go; default: report/")
     add("--list", action="store_true", help="list adapters, modes, precisions, problems and formulas")
     return parser
 

@@ -9,15 +9,16 @@ import os
 import platform
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from compare.run import AdapterReport, Outcome
 from compare.tally import Key, to_json
 
+PAGE = "index.html"
 SCHEMA_VERSION = "1"
 SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 
@@ -47,6 +48,7 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
         "adapters": [_adapter(report) for report in outcome.adapters],
         "checks": checks,
         "vectors": [asdict(judged) for judged in outcome.vectors],
+        "shown": {report.name: report.shown for report in outcome.adapters},
         "timings": {
             "total": outcome.seconds,
             "adapters": {report.name: report.seconds for report in outcome.adapters},
@@ -55,17 +57,31 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(content: Mapping[str, Any], directory: Path, name: str = "results.json") -> Path:
+    """Write a JSON file in whole or not at all. Raises OSError."""
+
+    def fill(file: TextIO) -> None:
+        json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+
+    return _write(fill, directory, name)
+
+
+def write_text(text: str, directory: Path, name: str) -> Path:
+    """Write a text in whole or not at all. Raises OSError."""
+    return _write(lambda file: file.write(text), directory, name)
+
+
+def _write(fill: Callable[[TextIO], object], directory: Path, name: str) -> Path:
     """Write a file beside its place and rename it, so that no reader sees half of it. Raises OSError.
 
     A name that is no Unicode, as a file's may be, is written in JSON's own escapes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / name
-    handle, beside = tempfile.mkstemp(dir=directory, prefix=".results-", suffix=".json")
+    handle, beside = tempfile.mkstemp(dir=directory, prefix=f".{name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+            fill(file)
             file.flush()
             os.fsync(file.fileno())  # some disks say only now that they are full
         os.chmod(beside, 0o644)
@@ -98,6 +114,7 @@ def repeat_command(key: Key, report: AdapterReport, options: Mapping[str, Any]) 
 
 def _adapter(report: AdapterReport) -> dict[str, Any]:
     return {
+        "spec": report.spec,
         "name": report.name,
         "framework": report.framework,
         "version": report.version,

@@ -63,6 +63,7 @@ class AdapterReport:
     not_offered: list[dict[str, str | None]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -197,6 +198,8 @@ class _Worker:
             report.not_offered.append({name: event[name] for name in ("mode", "dtype", "reason")})
         elif kind == "error":
             report.reasons.append(event["reason"])
+        elif kind == "shown":
+            report.shown = event["shown"]
         elif kind == "done":
             self.done, report.digests = True, event["digests"]
         for name, seconds in event.get("seconds", {}).items():

@@ -24,6 +24,7 @@ from adapters import Adapter, NotOffered, load
 from compare import check
 from compare.independence import NotIndependent, independent
 from compare.problems import build, digest, recipe
+from compare.show import show
 from compare.tally import Key, Tally, merge, to_json
 from reference.exact import Exact, exact_gradients
 from reference.network import Array, Gradients, Jacobians, Problem, Trace, quantity_shapes, single
@@ -82,7 +83,8 @@ class _Stopwatch:
 
 def run(job: Job) -> Iterator[dict[str, Any]]:
     """The events of a job: ``adapter`` once, then for each task ``start`` and one of ``tallies``, ``not offered``,
-    ``error``, and ``done`` at the end. A failing task does not stop the next.
+    ``error``; ``shown`` once where the document's net was asked for, and ``done`` at the end. A failing task does not
+    stop the next.
     """
     start = time.perf_counter()
     try:
@@ -132,6 +134,11 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
             made = runner.digests[f"{problem} {dtype}"]
             yield {"event": "tallies", "rows": rows, "problem": made, "seconds": watch.seconds}
         yield {"event": "finished"}
+    else:
+        if job.parts is None and "document" in job.problems:
+            modes = dict.fromkeys(mode for mode, _, _ in tasks)
+            yield {"event": "start", "task": "what the page shows"}
+            yield {"event": "shown", "shown": show(adapter, modes, job.dtypes, job.networks)}
     yield {"event": "done", "digests": runner.digests}
 
 

@@ -82,7 +82,7 @@ class Program:
 
     def assert_whole(self, verdict: str = "agree") -> None:
         self.wait_for(0)
-        assert os.listdir(self.report) == ["results.json"]
+        assert sorted(os.listdir(self.report)) == ["index.html", "results.json"]
         content = json.loads((self.report / "results.json").read_bytes())
         assert (content["verdict"], content["schema"]) == (verdict, "1")
 

@@ -83,7 +83,7 @@ def test_every_object_of_the_schema_is_closed_and_complete():
                 yield from objects(part)
 
     found = list(objects(SCHEMA))
-    assert len(found) == 12
+    assert len(found) == 16
     for schema in found:
         assert schema["additionalProperties"] is False
         assert schema["required"] == list(schema["properties"])

@@ -44,7 +44,7 @@ FLUSHING = replace(FLOAT32, flushes=True)
 CARELESS = replace(FLOAT32, sigmoid_ulp=1000)
 TF32 = replace(FLOAT32, product_unit=2.0**-10)
 BITS = 256
-EXAMPLES = settings.default.max_examples  # 100, or those of a profile
+EXAMPLES = settings().max_examples  # 100, or those of a profile
 
 
 @st.composite
