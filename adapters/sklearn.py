@@ -53,16 +53,10 @@ class SKLearn(Adapter):
         optimizer = SGDOptimizer(stepped, learning_rate_init=problem.eta, momentum=0, nesterov=False)
         optimizer.update_params(stepped, [*dL_dw, *dL_db])
         return Trace(
-            a=_layers(a, problem),
-            h=h,
+            a=_layers(a, problem), h=h, dh_da=dh_da, dL_da=dL_da, dL_dw=dL_dw, dL_db=dL_db,
             dL_dh=_layers(dL_dh, problem)[::-1],  # the output layer came first
-            dh_da=dh_da,
-            dL_da=dL_da,
-            dL_dw=dL_dw,
-            dL_db=dL_db,
-            w_new=tuple(stepped[: len(h)]),
-            b_new=tuple(stepped[len(h) :]),
-        )
+            w_new=tuple(stepped[: len(h)]), b_new=tuple(stepped[len(h) :]),
+        )  # fmt: skip
 
     def gradients(self, problem: Problem, mode: str) -> Gradients:
         _, _, dL_dw, dL_db = _backprop(problem)
