@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -34,8 +33,14 @@ class Program:
         report.mkdir()
         (report / "results.json").write_text(BEFORE)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, first: str = "", **options: Any) -> subprocess.Popen[str]:
+        """``first``: what the process does before it becomes the program. A preexec_fn would fork this process, which
+        the tests before may have left with threads: JAX warns of that.
+        """
         command = [sys.executable, "-m", "compare", *arguments, "--report", str(self.report)]
+        if first:
+            become = f"import os, resource, signal, sys; {first}; os.execv(sys.executable, sys.argv[1:])"
+            command = [sys.executable, "-c", become, *command]
         return self.start_command(command, **options)
 
     def start_command(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -125,7 +130,7 @@ def test_second_signal_does_not_break_off_the_end(program):
 
 def test_ignored_signal_stays_ignored(program):
     """As after ``nohup``."""
-    process = program.start(*HANGS, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = program.start(*HANGS, first="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
     program.wait_until_it_hangs()
     process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
@@ -239,8 +244,7 @@ def mounts() -> bool:
 
 def limited(program: Program, size: int, arguments: list[str] = AGREES, **options: Any) -> tuple[int, str, str]:
     """No file may grow beyond ``size`` bytes."""
-    limit = (size, size)
-    return program.run(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit), **options)
+    return program.run(*arguments, first=f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))", **options)
 
 
 def mounted(program: Program, size: int, option: str = "rw") -> tuple[int, str, str]:
