@@ -14,28 +14,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+from tests.mutants.survivors import Mutant, explained
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MODULES = ("compare/check.py", "reference/rounding.py")
 ROOMS = ("reference", "adapters", "compare", "tests", "pyproject.toml")
-
-
-class Mutant(NamedTuple):
-    """A change: what cosmic-ray calls it, in which line of which file, and at which of the line's places."""
-
-    module: str
-    line: str
-    operator: str
-    place: int
 
 
 def mutate(copy: Path, share: int, shares: int) -> None:
@@ -92,19 +83,6 @@ def read(sessions: list[Path]) -> tuple[Counter[str], set[Mutant]]:
             place = sorted(set(places[module, operator, row])).index(mutation.occurrence)
             survivors.add(Mutant(module, lines[module][row - 1].strip(), operator.removeprefix("core/"), place))
     return counts, survivors
-
-
-def explained() -> dict[Mutant, str]:
-    """The survivors that change nothing that a test could see, each with the reason."""
-    table = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
-    return {
-        Mutant(module, line, operator, place): entry["because"]
-        for module, entries in table.items()
-        for entry in entries
-        for line in [entry["line"]]
-        for operator, places in entry["mutants"].items()
-        for place in places
-    }
 
 
 def main(directory: Path) -> int:
