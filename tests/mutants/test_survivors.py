@@ -9,7 +9,7 @@ from tests.mutants.survivors import Mutant, explained
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("mutant", explained(), ids=lambda mutant: f"{mutant.module}-{mutant.operator}-{mutant.place}")
+@pytest.mark.parametrize("mutant", list(explained()), ids=lambda mutant: f"{mutant.module}-{mutant.operator}-{mutant.place}")
 def test_the_line_of_a_survivor_is_in_its_file(mutant: Mutant) -> None:
     lines = (ROOT / mutant.module).read_text(encoding="utf-8").splitlines()
     assert mutant.line in map(str.strip, lines)
