@@ -35,7 +35,7 @@ SWEEP = 150
 STEPS = 100
 """Steps of learning."""
 
-SHAPES = ((1, 8), (2, 8), (4, 8), (8, 8), (2, 2), (2, 64))
+SHAPES = ((1, 8), (2, 8), (8, 8), (2, 2), (2, 64))
 """Depths and widths at which errors are measured: few, for a compiled mode compiles each."""
 
 GROWN = ("float32", "float64")
