@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from compare import machine
 
-JUDGED_NOTHING = 2
-
 if __name__ == "__main__":  # Ctrl-C is answered while the imports go on, too
-    machine.withstand("compare", JUDGED_NOTHING)
+    machine.withstand("compare")
 
 import argparse
 import os
@@ -21,13 +19,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from adapters import REGISTRY, installed
 from compare import results
+from compare.options import Parser, known, number, seconds
 from compare.problems import DTYPES, PROBLEMS, VECTORS
 from compare.published import Judged, judge, load, problem
 from compare.report import terminal
@@ -38,23 +37,14 @@ from reference.formulas import LEDGER
 OLDEST_PYTHON = (3, 11)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(JUDGED_NOTHING, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    console = Console(highlight=False, emoji=False)  # an adapter called pkg:X: is no emoji
-    if not console.is_terminal:
-        console.width = max(console.width, terminal.WIDTH)
+    console = terminal.printed()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["report"]:
         from compare.report import command  # loads matplotlib: a page takes that second, nothing else does
 
-        shown = command.main(_Parser(prog="compare report", description=command.__doc__), arguments[1:])
+        shown = command.main(Parser(prog="compare report", description=command.__doc__), arguments[1:])
         console.print(f"page: {shown}", soft_wrap=True)
         return 0
     parser = _options()
@@ -69,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.mkdir(parents=True, exist_ok=True)
         results.probe(report)
     except OSError as error:
-        reason = error.strerror or error
-        parser.error(f"--report: found {options.report!r} ({reason}), expected a directory that can be written to")
+        parser.unwritable(options.report, error)
     chosen = {
         "device": options.device,
         "networks": options.networks,
@@ -85,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = run(jobs, options.timeout, listener, pythons)
     except OSError as error:
         print(f"compare: a worker cannot be started: {error.strerror or error}", file=sys.stderr)
-        return JUDGED_NOTHING
+        return machine.JUDGED_NOTHING
     outcome.vectors = vectors
     terminal.show(outcome, chosen, console)
     unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
@@ -101,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"page: {path}", soft_wrap=True)
     except OSError as error:
         print(f"compare: --report {options.report}: {error.strerror or error}", file=sys.stderr)
-        return JUDGED_NOTHING
+        return machine.JUDGED_NOTHING
     return outcome.exit_status
 
 
@@ -116,8 +105,8 @@ def _page(content: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _options() -> _Parser:
-    parser = _Parser(
+def _options() -> Parser:
+    parser = Parser(
         prog="compare", description="Compare every formula of the document in every framework, to the last bit.",
         epilog="Exit status: 0 all agree, 1 a mismatch, 2 could not be judged.", allow_abbrev=False,
     )  # fmt: skip
@@ -132,26 +121,26 @@ def _options() -> _Parser:
     add("--problems", nargs="+", metavar="NAME", help="problems, or `all`: every problem in every mode")
     add("--vectors", nargs="+", default=[], metavar="FILE",
         help="networks of your own, with expected values or without; form: compare/vectors/schema.json")  # fmt: skip
-    add("--networks", type=_number(1), default=10_000, metavar="N", help="networks in a stack; default: 10000")
-    add("--seed", type=_number(0), default=0, metavar="S", help="seed of the random stacks; default: 0")
+    add("--networks", type=number(1), default=10_000, metavar="N", help="networks in a stack; default: 10000")
+    add("--seed", type=number(0), default=0, metavar="S", help="seed of the random stacks; default: 0")
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
-    add("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
+    add("--timeout", type=seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
     add("--report", default="report", metavar="DIR", help="where results.json and index.html go; default: report/")
     add("--list", action="store_true", help="list adapters, modes, precisions, problems and formulas")
     return parser
 
 
-def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list[str | None]]:
+def _plan(options: argparse.Namespace, parser: Parser) -> tuple[list[Job], list[str | None]]:
     """The jobs, and the interpreter of each: None for this one."""
-    _known(parser, "--frameworks", options.frameworks, REGISTRY)
+    known(parser, "--frameworks", options.frameworks, REGISTRY)
     if options.frameworks == [] and not options.adapter:
         parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")
-    _known(parser, "--dtypes", options.dtypes, DTYPES)
+    known(parser, "--dtypes", options.dtypes, DTYPES)
     brought = [VECTORS] if options.vectors else []
-    _known(parser, "--problems", options.problems, (*PROBLEMS, *brought, "all"))
+    known(parser, "--problems", options.problems, (*PROBLEMS, *brought, "all"))
     if not options.adapter:  # the modes of an adapter from outside are known once it is loaded
         names = options.frameworks or list(REGISTRY)
-        _known(parser, "--modes", options.modes, dict.fromkeys(m for name in names for m in REGISTRY[name].modes))
+        known(parser, "--modes", options.modes, dict.fromkeys(m for name in names for m in REGISTRY[name].modes))
     for spec in options.adapter:
         module, _, name = spec.partition(":")
         if not (module and name):
@@ -183,7 +172,7 @@ def _plan(options: argparse.Namespace, parser: _Parser) -> tuple[list[Job], list
     return jobs, [python for _, python in plan]
 
 
-def _judged(job: Job, parser: _Parser) -> list[Judged]:
+def _judged(job: Job, parser: Parser) -> list[Judged]:
     """The expected values of the files of a job, once every file is found to fit its precisions."""
     try:
         examples = [load(path) for path in job.vectors]
@@ -195,7 +184,7 @@ def _judged(job: Job, parser: _Parser) -> list[Judged]:
         parser.error(f"--vectors: {error}")
 
 
-def _pythons(options: argparse.Namespace, parser: _Parser) -> dict[str, Sequence[str | None]]:
+def _pythons(options: argparse.Namespace, parser: Parser) -> dict[str, Sequence[str | None]]:
     """The interpreters that --python gives to each name."""
     names = [*(REGISTRY if options.frameworks is None else options.frameworks), *options.adapter]
     chosen = "" if options.frameworks is None else ", which --frameworks and --adapter name"
@@ -228,35 +217,6 @@ def _unfit(path: str) -> str | None:
     if version is None:
         return "no Python"
     return None if tuple(map(int, version.groups())) >= OLDEST_PYTHON else version[0].decode().strip()
-
-
-def _known(parser: _Parser, option: str, given: Sequence[str] | None, names: Any) -> None:
-    unknown = [name for name in given or () if name not in names]
-    if unknown:
-        parser.error(f"{option}: found {', '.join(map(repr, unknown))}, expected one of {', '.join(names)}")
-
-
-def _number(least: int) -> Any:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least {least}")
-        return value
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of seconds above 0")
-    return value
 
 
 def _list(console: Console) -> None:

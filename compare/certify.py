@@ -11,7 +11,7 @@ from __future__ import annotations
 from compare import machine
 
 if __name__ == "__main__":
-    machine.withstand("certify", 2, "nothing is written")
+    machine.withstand("certify", "nothing is written")
 
 import argparse
 import json
@@ -19,7 +19,6 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -37,11 +36,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from adapters import REGISTRY, NotOffered, installed, load
-from compare import accuracy
-from compare.__main__ import _known, _number, _Parser
+from compare import accuracy, results
 from compare.accuracy import Found, short
+from compare.options import Parser, known, number
 from compare.problems import DTYPES
-from compare.results import _cpu as cpu_model
+from compare.report import terminal
 
 FILE = Path(__file__).resolve().parent.parent / "adapters" / "certified.json"
 
@@ -64,13 +63,11 @@ WIDTH = 150
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = terminal.printed(WIDTH)
     parser = _options()
     options = parser.parse_args(arguments)
-    _known(parser, "--frameworks", options.frameworks, REGISTRY)
-    _known(parser, "--dtypes", options.dtypes, DTYPES)
+    known(parser, "--frameworks", options.frameworks, REGISTRY)
+    known(parser, "--dtypes", options.dtypes, DTYPES)
     registered = [name for name in REGISTRY if installed(name)] if options.frameworks is None else options.frameworks
     if not (registered or options.adapter):
         parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")
@@ -93,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if sentences else 0
 
 
-def _options() -> _Parser:
-    parser = _Parser(
+def _options() -> Parser:
+    parser = Parser(
         prog="certify", description="Certify the error of every framework's sigmoid, over all inputs.",
         epilog="Exit status: 0 none exceeds what is declared, 1 one does, 2 could not be measured.", allow_abbrev=False,
     )  # fmt: skip
@@ -105,7 +102,7 @@ def _options() -> _Parser:
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
     add("--modes", nargs="+", metavar="NAME", help=f"ways to run, such as {', '.join(modes)}; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
-    add("--sample", type=_number(SAMPLED_CHUNK), metavar="N", help="no more than about N inputs of each precision")
+    add("--sample", type=number(SAMPLED_CHUNK), metavar="N", help="no more than about N inputs of each precision")
     return parser
 
 
@@ -128,9 +125,9 @@ def _certify(spec: str, options: argparse.Namespace, console: Console) -> tuple[
             raise ValueError("found none of the modes and precisions that were named")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
             for task in bars.track(as_completed(tasks), len(tasks), description=name):
-                results, seconds = task.result()
+                parts, seconds = task.result()
                 cpu += seconds
-                for (mode, path), part in results.items():
+                for (mode, path), part in parts.items():
                     key = (mode, tasks[task], path)
                     found[key] = found.get(key, Found()) + part
     except BrokenProcessPool:
@@ -146,7 +143,7 @@ def _certify(spec: str, options: argparse.Namespace, console: Console) -> tuple[
         content = entry(found[mode, dtype, path], dtype, declared[mode][dtype], bool(options.sample))
         modes.setdefault(mode, {}).setdefault(dtype, {})[path] = content
     today = datetime.now(UTC).date().isoformat()
-    return name, {"version": version, "cpu": cpu_model(), "date": today, "modes": modes}
+    return name, {"version": version, "cpu": results.cpu(), "date": today, "modes": modes}
 
 
 def _plan(declared: Mapping[str, Any], options: argparse.Namespace) -> Iterator[tuple[list[str], str, list[int], int]]:
@@ -285,16 +282,7 @@ def write(frameworks: Mapping[str, Any], path: Path) -> None:
     """Put these frameworks into the file in place of what it has of them; beside it and renamed. Raises OSError."""
     held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content = dict(sorted({**held, **frameworks}.items()))
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".certified-", suffix=".json")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    results.write(content, path.parent, path.name)
 
 
 def _table(frameworks: Mapping[str, Any]) -> Table:

@@ -13,12 +13,15 @@ import sys
 from types import FrameType
 from typing import Any
 
+JUDGED_NOTHING = 2
+"""Exit status: it could not be judged."""
+
 ENDS = ("SIGINT", "SIGTERM", "SIGHUP")
 """Ctrl-C, what a system or a CI sends to end a program, and a terminal that is closed."""
 
 
-def withstand(program: str, exit_status: int, left: str = "nothing was judged") -> None:
-    """From now on, end by these signals with one sentence and this exit status, and print where that is possible.
+def withstand(program: str, left: str = "nothing was judged") -> None:
+    """From now on, end by these signals with one sentence and status 2, and print where that is possible.
 
     ``left``: the sentence's second half, what there is then.
 
@@ -30,7 +33,7 @@ def withstand(program: str, exit_status: int, left: str = "nothing was judged") 
     def end(number: int, _: FrameType | None) -> None:
         deaf()
         print(f"{program}: interrupted by {signal.Signals(number).name}; {left}", file=sys.stderr)
-        sys.exit(exit_status)
+        sys.exit(JUDGED_NOTHING)
 
     for number in _ends():
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -39,7 +39,7 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "cpu": _cpu(),
+            "cpu": cpu(),
             "cores": os.cpu_count(),
             "packages": {name: version(name) for name in ("numpy", "python-flint", "ml_dtypes")},
             "options": dict(options),
@@ -126,7 +126,8 @@ def _adapter(report: AdapterReport) -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor, as its maker calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

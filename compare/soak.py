@@ -13,7 +13,7 @@ from __future__ import annotations
 from compare import machine
 
 if __name__ == "__main__":
-    machine.withstand("soak", 2, "what is done is kept, and the same command goes on")
+    machine.withstand("soak", "what is done is kept, and the same command goes on")
 
 import argparse
 import hashlib
@@ -33,7 +33,7 @@ from rich.table import Table
 
 from adapters import REGISTRY, installed
 from compare import results
-from compare.__main__ import _known, _number, _Parser, _seconds
+from compare.options import Parser, known, number, seconds
 from compare.problems import DTYPES
 from compare.report import terminal
 from compare.run import ROOT, AdapterReport, Listener, Outcome, run
@@ -209,9 +209,7 @@ class Soak:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, terminal.WIDTH)
+    console = terminal.printed()
     parser = _options()
     options = parser.parse_args(arguments)
     path = Path(options.report) / FILE
@@ -225,8 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path.unlink(missing_ok=True)
         soak = Soak(path, *asked)
     except OSError as error:
-        reason = error.strerror or error
-        parser.error(f"--report: found {options.report!r} ({reason}), expected a directory that can be written to")
+        parser.unwritable(options.report, error)
     except ValueError as error:
         parser.error(f"{path}: {error}; go on with the same options, or name another --report")
     try:
@@ -252,35 +249,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return compared.exit_status
 
 
-def _options() -> _Parser:
-    parser = _Parser(
+def _options() -> Parser:
+    parser = Parser(
         prog="soak", description="Millions of random networks in every framework: none may fail.",
         epilog="Exit status: 0 all agree, 1 a mismatch, 2 could not be judged.", allow_abbrev=False,
     )  # fmt: skip
     add = parser.add_argument
-    add("--networks", type=_number(1), default=10_000_000, metavar="N",
+    add("--networks", type=number(1), default=10_000_000, metavar="N",
         help=f"how many, in parts of {STACK}, the last one whole; default: 10000000")  # fmt: skip
-    add("--part", type=_number(0), metavar="I", help="this part alone, in a file of its own, to look at it again")
+    add("--part", type=number(0), metavar="I", help="this part alone, in a file of its own, to look at it again")
     add("--frameworks", nargs="*", metavar="NAME",
         help=f"registered adapters; default: {' '.join(FRAMEWORKS)}, if installed")  # fmt: skip
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
     add("--modes", nargs="+", metavar="NAME", help="ways to run; default: each adapter's first")
     add("--dtypes", nargs="+", default=["float32", "float64"], metavar="NAME",
         help="precisions, which the parts take in turn; default: float32 float64")  # fmt: skip
-    add("--seed", type=_number(0), default=0, metavar="S", help="seed of all networks; default: 0")
+    add("--seed", type=number(0), default=0, metavar="S", help="seed of all networks; default: 0")
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
-    add("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="longest silence; default: 600")
+    add("--timeout", type=seconds, default=600.0, metavar="SECONDS", help="longest silence; default: 600")
     add("--report", default="report", metavar="DIR", help=f"where {FILE} goes; default: report/")
     return parser
 
 
-def _asked(options: argparse.Namespace, parser: _Parser) -> tuple[dict[str, Any], list[str]]:
+def _asked(options: argparse.Namespace, parser: Parser) -> tuple[dict[str, Any], list[str]]:
     """What the file's content follows from, and the adapters."""
-    _known(parser, "--frameworks", options.frameworks, REGISTRY)
-    _known(parser, "--dtypes", options.dtypes, DTYPES)
+    known(parser, "--frameworks", options.frameworks, REGISTRY)
+    known(parser, "--dtypes", options.dtypes, DTYPES)
     names = list(filter(installed, FRAMEWORKS)) if options.frameworks is None else options.frameworks
     if not options.adapter:  # the modes of an adapter from outside are known once it is loaded
-        _known(parser, "--modes", options.modes, dict.fromkeys(mode for name in names for mode in REGISTRY[name].modes))
+        known(parser, "--modes", options.modes, dict.fromkeys(mode for name in names for mode in REGISTRY[name].modes))
     specs = list(dict.fromkeys([*names, *options.adapter]))
     if not specs:
         parser.error(f"--frameworks: found no name and no --adapter, expected one of {', '.join(REGISTRY)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from compare import results
+from compare.options import Parser
 from compare.report import page
 
 
-def main(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Path:
+def main(parser: Parser, arguments: Sequence[str]) -> Path:
     """Write the page of the files that ``arguments`` name and return its place; the parser ends with what is wrong."""
     parser.add_argument("files", nargs="+", metavar="RESULTS.json", help="results of runs, each by `nox -s compare`")
     parser.add_argument("--report", default="report", metavar="DIR", help="where index.html goes; default: report/")
@@ -27,8 +27,7 @@ def main(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Path:
     try:
         return results.write_text(page.make(contents), Path(options.report), results.PAGE)
     except OSError as error:
-        reason = error.strerror or error
-        parser.error(f"--report: found {options.report!r} ({reason}), expected a directory that can be written to")
+        parser.unwritable(options.report, error)
 
 
 def load(file: str) -> dict[str, Any]:

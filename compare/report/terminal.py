@@ -30,6 +30,14 @@ WIDTH = 100
 """Every table fits in it: where the modes are many, the formulas are wrapped."""
 
 
+def printed(width: int = WIDTH) -> Console:
+    """Where everything is printed: what is no terminal is at least this wide."""
+    console = Console(highlight=False, emoji=False)  # an adapter called pkg:X: is no emoji
+    if not console.is_terminal:
+        console.width = max(console.width, width)
+    return console
+
+
 @contextmanager
 def progress(console: Console) -> Iterator[Listener]:
     """A bar per adapter while the workers run; on no terminal, a line as each ends."""

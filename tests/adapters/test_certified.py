@@ -13,7 +13,7 @@ from compare.accuracy import short as short_size
 from compare.certify import FILE
 from compare.certify import entries as all_entries
 from compare.certify import measure as certified_measure
-from compare.results import _cpu as cpu_model
+from compare.results import cpu as cpu_model
 from reference.exact import Exact, balls
 from reference.formulas import sigmoid
 from reference.network import Array

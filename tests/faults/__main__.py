@@ -5,7 +5,6 @@ Exit status: 0 every verdict of the suite is the expected one; 1 one is not; 2 a
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from compare import results
+from compare.options import Parser
 from tests.faults.catalogue import FAMILIES, FAULTS, Fault
 from tests.faults.judges import ALARMS, CANNOT_RUN, CAUGHT, JUDGES, MISSED, OTHERS, Case, mark
 from tests.faults.sensitivity import WITNESSES, fraction_seen, least_relative, least_ulps, sample
@@ -29,22 +29,19 @@ LEGEND = f"{CAUGHT} caught, {MISSED} missed, {ALARMS} alarms on the correct adap
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(prog="faults", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(prog="faults", description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--names", nargs="+", metavar="NAME", help="which faults; default: all, and the smallest seen")
     parser.add_argument("--report", default="report", metavar="DIR", help="where faults.json goes; default: report/")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names or () if name not in FAULTS]
     if unknown:
-        parser.exit(2, f"faults: --names: found {', '.join(map(repr, unknown))}, expected names of the catalogue\n")
+        parser.error(f"--names: found {', '.join(map(repr, unknown))}, expected names of the catalogue")
     report = Path(options.report)
     try:  # before the work, not after it
         report.mkdir(parents=True, exist_ok=True)
         results.probe(report)
     except OSError as error:
-        parser.exit(
-            2,
-            f"faults: --report: found {options.report!r} ({error.strerror or error}), expected a directory that can be written to\n",
-        )
+        parser.unwritable(options.report, error)
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     chosen = [FAULTS[name] for name in dict.fromkeys(options.names or FAULTS)]
