@@ -18,7 +18,7 @@ import numpy as np
 from compare.published import Published, all_published, load
 from compare.published import problem as published_problem
 from reference.network import Array, Network, Problem
-from reference.rounding import FORMATS
+from reference.rounding import FORMATS, Arithmetic
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 _LONG = ("float32", "float64")
@@ -158,16 +158,16 @@ def _hostile(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     Each array of a network has at most one such entry, so that much of the network is left to be judged.
     """
     problem = random_problem(rng, DOCUMENT, 1, (min(networks, 1000),), dtype)
-    precision, emin = FORMATS[dtype]
-    least, largest = np.ldexp(1.0, emin - precision + 1), np.ldexp(1 - 2.0**-precision, 2 - emin)
-    troubles = np.array([0.0, least, 2.0**emin - least, largest, np.inf, np.nan])
+    numbers = Arithmetic(dtype, sigmoid_ulp=0)
+    least = numbers.least_subnormal
+    troubles = np.array([0.0, least, numbers.least_normal - least, numbers.largest, np.inf, np.nan])
     trouble = rng.integers(0, troubles.size, problem.network.stack)
 
     def spoiled(array: Array) -> Array:
         flat = array.reshape(*array.shape[:1], -1).copy()
         struck = rng.random(trouble.shape) < 0.4
-        numbers = np.where(rng.random(trouble.shape) < 0.5, 1, -1) * troubles[trouble]
-        flat[struck, rng.integers(0, flat.shape[1], trouble.shape)[struck]] = numbers[struck].astype(dtype)
+        signed = np.where(rng.random(trouble.shape) < 0.5, 1, -1) * troubles[trouble]
+        flat[struck, rng.integers(0, flat.shape[1], trouble.shape)[struck]] = signed[struck].astype(dtype)
         return flat.reshape(array.shape)
 
     return [problem.map(spoiled)]
@@ -184,9 +184,9 @@ def _sigmoid(rng: np.random.Generator, dtype: str, networks: int) -> list[Proble
     binade = np.ldexp(rng.uniform(1, 2, (networks, 3)), rng.integers(emin - precision + 1, -emin, (networks, 3)))
     signed = np.where(rng.random(binade.shape) < 0.5, binade, -binade)
     a = np.where(rng.random(binade.shape) < 0.25, rng.uniform(-30, 30, binade.shape), signed).astype(dtype)
-    largest = (2 - 2.0 ** (1 - precision)) * 2.0 ** (1 - emin)
-    least, least_normal, epsilon = np.ldexp(1.0, emin - precision + 1), 2.0**emin, 2.0 ** (1 - precision)
-    edges = [0, least, least_normal, epsilon, largest, np.log(largest), -emin * np.log(2)]
+    numbers = Arithmetic(dtype, sigmoid_ulp=0)
+    edges = [0, numbers.least_subnormal, numbers.least_normal, 2 * numbers.unit, numbers.largest]
+    edges += [np.log(numbers.largest), -emin * np.log(2)]
     edges += [precision * np.log(2), (precision + 1) * np.log(2), (precision - emin - 1) * np.log(2)]
     chosen = np.array([sign * float(edge) for edge in edges for sign in (1, -1)]).astype(dtype)
     count = min(chosen.size, a.size)
