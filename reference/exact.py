@@ -47,12 +47,8 @@ def balls(array: Array) -> Array:
 
 def exact_trace(problem: Problem, bits: int = _BITS[0]) -> Trace:
     """Every quantity of ``problem`` enclosed in balls (object arrays of ``arb``), computed with ``bits`` of precision."""
-    before = ctx.prec
-    ctx.prec = bits
-    try:
+    with ctx.workprec(bits):
         return backprop(problem.map(balls))
-    finally:
-        ctx.prec = before
 
 
 def exact_gradients(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple[Exact, ...]]:
@@ -80,15 +76,11 @@ def exact_gradients(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple
 
 def _split(array: Any, bits: int, arithmetic: Arithmetic) -> tuple[Exact, Array]:
     """The midpoints of balls, and where their radius is too large. A ball beyond float64 is as tight as it needs to be."""
-    before = ctx.prec
-    ctx.prec = bits
-    try:
+    with ctx.workprec(bits):
         flat = np.asarray(array, dtype=object).ravel()
         high = [float(ball) if math.isfinite(float(ball)) else math.nan for ball in flat]
         low = [float(ball.mid() - first) for ball, first in zip(flat, high, strict=True)]
         radius = [float(ball.rad()) if ball.is_finite() else math.inf for ball in flat]
-    finally:
-        ctx.prec = before
     high_, low_, radius_ = (np.array(part, np.float64).reshape(np.shape(array)) for part in (high, low, radius))
     allowed = np.where(np.isnan(high_), np.finfo(np.float64).max, _NEGLIGIBLE * arithmetic.ulp(high_))
     return Exact(high_, low_), radius_ > allowed
