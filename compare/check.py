@@ -19,12 +19,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cached_property, reduce
+from itertools import islice, product
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from compare.tally import Failure, Number, Tally
+from compare.tally import Case, Failure, Number, Tally
 from reference.backprop import backprop, forward_mode
 from reference.exact import Exact
 from reference.formulas import LEDGER, Formula, Operand, Statement, linear, output_error, sigmoid
@@ -50,6 +51,9 @@ FORMULA_OF_GRADIENT = {"loss": "5", "dL_dw": "21", "dL_db": "b1"}
 _DERIVATIVES_OF_LOSS = ("dL_dh", "dL_da", "dL_dw", "dL_db")
 _INNER_DERIVATIVES = ("dL_dh", "dL_da")
 _NO_REASONS: Mapping[str, str] = MappingProxyType({})
+
+OPERANDS = 12
+"""Of the worst entry that are kept: its sum may have a thousand."""
 
 
 def step(problem: Problem, trace: Trace, arithmetic: Arithmetic, reasons: Mapping[str, str] = _NO_REASONS) -> Tallies:
@@ -105,7 +109,7 @@ def end_to_end(
                     bound,
                     problem,
                     "",
-                    lambda *_: {},
+                    lambda *_: iter(()),
                     finite,
                     reads_nan,
                     truth[name][i] if truth else None,
@@ -311,12 +315,10 @@ def _judge_statement(statement: Statement, layer: int, arrays: _Arrays) -> Tally
         finite, reads_nan = arrays.finite_for(statement), arrays.reads_nan(statement, layer)
     name, found = arrays.find(statement.quantity, layer)
 
-    def operands_of(network: tuple[int, ...], entry: tuple[int, ...]) -> dict[str, Number]:
+    def operands_of(network: Shape, entry: Shape) -> Iterator[tuple[str, Any]]:
         at = dict(zip(statement.indices, entry, strict=True))
-        read: dict[str, Number] = {}
         for operand in statement.operands:
-            read |= _entries(*arrays.raw(operand, layer + operand.layer), network, at, arrays.problem)
-        return read
+            yield from _entries(*arrays.raw(operand, layer + operand.layer), network, at, arrays.problem)
 
     assert found is not None  # `defect` has seen it
     got = _select(found, statement.indices)
@@ -330,8 +332,8 @@ def _defect(name: str, array: Array, shape: Shape, problem: Problem) -> Tally | 
         if found != expected:
             entries = max(1, int(np.prod(shape)))
             message = f"{name}: found {stage} {found}, expected {expected}"
-            failure = Failure(stage, name, 0, (), message)
-            return Tally(entries, entries, float("inf"), float("inf"), failure)
+            failure = Failure(array=name, network=0, entry=(), stage=stage, message=message)
+            return Tally(entries, entries, math.inf, math.inf, failure)
     return None
 
 
@@ -341,7 +343,7 @@ def _judge(
     bound: Rounded,
     problem: Problem,
     indices: str,
-    operands_of: Callable[[tuple[int, ...], tuple[int, ...]], dict[str, Number]],
+    operands_of: Callable[[Shape, Shape], Iterator[tuple[str, Any]]],
     finite: Array,
     reads_nan: Array,
     truth: Exact | None = None,
@@ -363,37 +365,50 @@ def _judge(
     unjudged = number.size - entries
     if entries == 0:
         return Tally(unjudged=unjudged, not_covered=f"the rounding error of {name} has no finite bound")
-    worst, ulp = _worst(fraction, judged), _worst(distance, judged[: len(distance)] if distance.ndim else judged)
-    if failures == 0:
-        return Tally(entries, 0, worst, ulp, unjudged=unjudged)
 
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(failed)), number.shape))
-    axes = len(problem.network.stack)
-    network, entry = index[:axes], index[axes:]
-    value, expected, allowed, swallowed = (
-        np.broadcast_to(part, number.shape)[index] for part in (got, bound.value, bound.error, reads_nan)
-    )  # fmt: skip
-    if indices:  # a fixed entry, such as the 1 in formula 18, was selected before the judgement
-        entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
-    allows = "as an operand is" if swallowed else f"± {float(allowed):.3g}"
-    failure = Failure(
-        stage="value" if np.isfinite(np.asarray(value, np.float64)) and not swallowed else "finite",
-        array=name,
-        network=int(np.ravel_multi_index(network, problem.network.stack)) if axes else 0,
-        entry=entry,
-        message=f"{name}{list(entry) if entry else ''}: found {_number(value).decimal}, expected {_number(expected).decimal}"
-        f" {allows}",
-        operands=operands_of(network, entry),
-        got=_number(value),
-        expected=_number(expected),
-        allowed=_number(allowed),
-    )
-    return Tally(entries, failures, worst, ulp, failure, unjudged=unjudged)
+    def case(at: int, most: int | None = None) -> Case:
+        index = tuple(int(i) for i in np.unravel_index(at, number.shape))
+        axes = len(problem.network.stack)
+        network, entry = index[:axes], index[axes:]
+        if indices:  # a fixed entry, such as the 1 in formula 18, was selected before the judgement
+            entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
+        operands = operands_of(network, entry)
+        found, expected, allowed = (
+            _number(np.broadcast_to(part, number.shape)[index]) for part in (got, bound.value, bound.error)
+        )
+        return Case(
+            array=name,
+            network=int(np.ravel_multi_index(network, problem.network.stack)) if axes else 0,
+            entry=entry,
+            operands={name: _number(value) for name, value in islice(operands, most)},
+            left_out=sum(1 for _ in operands),
+            got=found,
+            expected=expected,
+            allowed=allowed,
+        )
+
+    fraction = np.where(judged, fraction, -1.0)
+    at = int(np.argmax(fraction))  # a NaN is the largest
+    worst = math.inf if np.isnan(fraction.flat[at]) else float(fraction.flat[at])
+    ulp = _worst(distance, judged[: len(distance)] if distance.ndim else judged)
+    tally = Tally(entries, failures, worst, ulp, unjudged=unjudged, worst=case(at, OPERANDS))
+    if failures == 0:
+        return tally
+    at = int(np.argmax(failed))
+    first, swallowed = case(at), np.broadcast_to(reads_nan, number.shape).flat[at]
+    assert first.got  # for the types: `case` gives all three
+    assert first.expected
+    assert first.allowed
+    allows = "as an operand is" if swallowed else f"± {float.fromhex(first.allowed.hex):.3g}"
+    message = f"{name}{list(first.entry) or ''}: found {first.got.decimal}, expected {first.expected.decimal} {allows}"
+    finite_value = math.isfinite(float.fromhex(first.got.hex)) and not swallowed
+    failure = Failure(**vars(first), stage="value" if finite_value else "finite", message=message)
+    return replace(tally, first_failure=failure)
 
 
 def _worst(measured: Array, judged: Array) -> float:
     """The largest number among those of the entries judged; infinite where one is NaN."""
-    worst = float(np.max(np.where(judged, measured, 0.0), initial=0.0))
+    worst = float(np.max(np.where(judged, measured, 0.0)))
     return math.inf if math.isnan(worst) else worst
 
 
@@ -425,21 +440,24 @@ def _select(array: Array, indices: str) -> Array:
 
 
 def _entries(
-    name: str, array: Array, indices: str, network: tuple[int, ...], at: Mapping[str, int], problem: Problem
-) -> dict[str, Number]:
-    """The entries of an operand that one entry of a formula reads, by name: all of an axis whose letter is summed."""
+    name: str, array: Array, indices: str, network: Shape, at: Mapping[str, int], problem: Problem
+) -> Iterator[tuple[str, Any]]:
+    """The entries of an operand that one entry of a formula reads, with names: all of an axis whose letter is summed."""
     if not indices:
-        return {name: _number(problem.dtype.type(array))}
+        yield name, problem.dtype.type(array)
+        return
     own = np.asarray(array)[network]
-    read = {}
-    for index in np.ndindex(own.shape):
-        fits = all(
-            size == 1 or i == (int(letter) if letter.isdigit() else at.get(letter, i))
-            for i, letter, size in zip(index, indices, own.shape, strict=True)
-        )
-        if fits:
-            read[f"{name}{list(index)}"] = _number(own[index])
-    return read
+    for index in product(*(_read(letter, size, at) for letter, size in zip(indices, own.shape, strict=True))):
+        yield f"{name}{list(index)}", own[index]
+
+
+def _read(letter: str, size: int, at: Mapping[str, int]) -> Iterable[int]:
+    """The places along an axis of this letter and size that one entry reads."""
+    if size == 1:
+        return (0,)
+    if letter.isdigit():
+        return (int(letter),)
+    return (at[letter],) if letter in at else range(size)
 
 
 def _number(value: Any) -> Number:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compare.run import AdapterReport, Outcome
-from compare.tally import Key, to_json
+from compare.tally import Key, Tally, to_json
 
 PAGE = "index.html"
 SCHEMA_VERSION = "1"
@@ -26,11 +26,13 @@ SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
     """The content of results.json."""
     reports = {report.name: report for report in outcome.adapters}
-    checks = []
+    checks, worst = [], _worst(outcome.tallies)
     for key, tally in outcome.tallies.items():
         row = to_json(key, tally)
         if row["first_failure"] is not None:
             row["first_failure"]["repeat"] = repeat_command(key, reports[key.adapter], options)
+        if key not in worst:  # with all of them, the file would be three times as large
+            row["worst"] = None
         checks.append(row)
     digests = {name: digest for report in outcome.adapters for name, digest in report.digests.items()}
     return {
@@ -54,6 +56,17 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
             "adapters": {report.name: report.seconds for report in outcome.adapters},
         },
     }
+
+
+def _worst(tallies: Mapping[Key, Tally]) -> set[Key]:
+    """Where each formula has its largest fraction of a bound, among all problems and layers."""
+    worst: dict[Key, Key] = {}
+    for key, tally in tallies.items():
+        formula = key._replace(problem="", layer=0)
+        least = tallies[worst[formula]].worst_bound_fraction if formula in worst else -1.0
+        if tally.worst is not None and tally.worst_bound_fraction > least:
+            worst[formula] = key
+    return set(worst.values())
 
 
 def write(content: Mapping[str, Any], directory: Path, name: str = "results.json") -> Path:

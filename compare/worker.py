@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, TextIO
 
@@ -164,14 +164,8 @@ class _Runner:
             else:
                 judged = self._gradients(mode, arithmetic, problem, (name, i, dtype), watch)
             for kind, tallies in judged:
-                parts.append(
-                    {
-                        Key(self.adapter.name, mode, dtype, self.job.device, family, kind, formula, layer): _from(
-                            first, tally
-                        )
-                        for (formula, layer), tally in tallies.items()
-                    }
-                )
+                key = (self.adapter.name, mode, dtype, self.job.device, family, kind)
+                parts.append({Key(*key, *place): tally.counted_from(first) for place, tally in tallies.items()})
         return merge(*parts)
 
     def _gradients(
@@ -227,12 +221,6 @@ class _Runner:
             return method(problem, mode)
         self._watched.add(asked)
         return independent(method, problem, mode)
-
-
-def _from(first: int, tally: Tally) -> Tally:
-    """The tally of a stack whose networks are counted from ``first``."""
-    failure = tally.first_failure
-    return replace(tally, first_failure=replace(failure, network=first + failure.network)) if failure else tally
 
 
 def _truth(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple[Exact, ...]]:

@@ -120,6 +120,7 @@ KEY = Key("numpy", "eager", "float32", "cpu", "document", "step", "13", 1)
 PLACE = ("document", "13", 1)
 REPORT = AdapterReport("numpy", "numpy", status="compared")
 AGREE = {KEY: Tally(entries=2)}
+FAILURE = Failure(array="dL_dw[1]", network=0, entry=(0, 0), stage="value", message="dL_dw[1][0, 0]: found 7")
 REFUSED: dict[str, str | None] = {"mode": "eager", "dtype": "float32", "reason": "no compiler"}
 
 
@@ -129,7 +130,7 @@ REFUSED: dict[str, str | None] = {"mode": "eager", "dtype": "float32", "reason":
         (REPORT, {}, "13"),
         (REPORT, {KEY._replace(layer=0): Tally(entries=2)}, "13"),
         (REPORT, {KEY: Tally(not_covered="the adapter returns no dL_dw[1]")}, "no dL_dw"),
-        (REPORT, {KEY: Tally(2, 1, 0.5, 9, Failure("value", "dL_dw[1]", 0, (0, 0), "dL_dw[1][0, 0]: found 7"))}, "found 7"),
+        (REPORT, {KEY: Tally(2, 1, 0.5, 9, FAILURE)}, "found 7"),
         (REPORT, {KEY: Tally(entries=2, worst_bound_fraction=1.5)}, "13"),
         (replace(REPORT, status="failed", reasons=["cannot import torch"]), AGREE, "cannot import torch"),
         (replace(REPORT, not_offered=[REFUSED | {"dtype": "float64"}]), {}, "no compiler"),

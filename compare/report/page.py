@@ -112,16 +112,16 @@ class Row:
 
     @property
     def worst_case(self) -> str | None:
-        """The entry with the largest fraction of its bound, in one sentence, where the results have it."""
-        case = self.worst.get("worst")
-        if not case or not case["got"]:
+        """The entry with the largest fraction of its bound, in one sentence; not of a row that compared nothing."""
+        case = self.worst["worst"]
+        if case is None:
             return None
-        place = f"{case['array']}{case['entry'] or ''}, network {case['network']}"
-        compared = ", ".join(f"{name} {case[name]['decimal']}" for name in ("got", "expected"))
+        place = f"{case['array']}{list(case['entry']) or ''}, network {case['network']}"
+        got, expected, allowed = (case[name]["decimal"] for name in ("got", "expected", "allowed"))
         read = [f"{name} = {number['decimal']}" for name, number in list(case["operands"].items())[:OPERANDS]]
-        more = len(case["operands"]) - len(read)
+        more = len(case["operands"]) + case["left_out"] - len(read)
         of = f" of {', '.join(read)}{f' and {more} more' if more else ''}" if read else ""
-        return f"{place}: {compared} ± {float(case['allowed']['decimal']):.3g}{of}"
+        return f"{place}: got {got}, expected {expected} ± {allowed}{of}"
 
 
 def make(results: Sequence[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.numpy_ import NumPy
 from compare import check
-from compare.tally import Number, Tally
+from compare.tally import Case, Number, Tally
 from reference import Gradients, Problem, Trace, backprop, formulas
 from reference.exact import exact_gradients
 from reference.formulas import LEDGER, Operand
@@ -418,6 +418,56 @@ def test_not_finite_never_passes(quantity, value):
             assert (failure.stage, failure.array, failure.network) == ("finite", label(quantity, layer), 7)
             assert tally.worst_bound_fraction == tally.worst_ulp == np.inf
             assert failure.got == Number(str(value), float(value).hex())
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_worst_case_is_where_the_worst_fraction_is(net):
+    problem = random_problem(**NETS[net], dtype="float32")
+    for tally in step(problem, full_trace(problem)).values():
+        worst = tally.worst
+        assert worst is not None
+        assert worst.got is not None
+        assert worst.expected is not None
+        assert worst.allowed is not None
+        got, expected, allowed = (float.fromhex(number.hex) for number in (worst.got, worst.expected, worst.allowed))
+        assert tally.worst_bound_fraction == (abs(got - expected) / allowed if got != expected else 0)
+
+
+def test_the_entry_of_a_failure_alone_is_the_worst_case_too():
+    problem = one_sign("document", "float32")
+    tally = step(problem, with_entry(full_trace(problem), "dL_dw", 0, (7, 1, 2), 9))["15", 0]
+    assert tally.first_failure is not None
+    shared = {field.name: getattr(tally.first_failure, field.name) for field in fields(Case)}
+    assert tally.worst == Case(**shared)
+
+
+def test_a_nan_is_the_worst_case():
+    problem = random_problem(**NETS["document"])
+    tally = step(problem, with_entry(full_trace(problem), "a", 0, (4, 0, 1), np.nan))["1", 0]
+    assert tally.worst_bound_fraction == np.inf
+    assert tally.worst is not None
+    assert (tally.worst.network, tally.worst.entry) == (4, (0, 1))
+
+
+def test_an_entry_that_is_not_judged_is_not_the_worst_case():
+    problem = random_problem(**NETS["document"])
+    problem.x[0] = np.inf
+    worst = step(problem, evaluated(problem))["12", 1].worst  # exact: all entries lie at 0 of their bound
+    assert worst is not None
+    assert (worst.network, worst.entry) == (1, (0, 0))
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(5, 0), (6, 1), (30, 49)])
+def test_the_worst_case_shows_twelve_operands(width, left_out):
+    problem = random_problem((width, 1), dtype="float32")
+    tally = step(problem, with_entry(full_trace(problem), "a", 0, (0, 0), 9))["2", 0]
+    assert tally.worst is not None
+    assert tally.first_failure is not None
+    every = list(tally.first_failure.operands.items())
+    assert len(every) == 2 * width + 1
+    assert list(tally.worst.operands.items()) == every[:12]
+    assert tally.worst.left_out == left_out
+    assert tally.first_failure.left_out == 0
 
 
 def test_what_is_exact_uses_nothing_of_its_bound():

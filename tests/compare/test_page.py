@@ -225,17 +225,21 @@ def test_not_available_and_not_covered_are_visible_with_reasons(shown, failing):
 @pytest.mark.usefixtures("undrawn")
 def test_worst_case_is_shown_where_the_results_have_it(agreeing):
     changed = copy.deepcopy(agreeing)
-    number = {"decimal": "0.125", "hex": "0x1.0p-3"}
-    case = {
-        "array": "a[0]",
-        "network": 7,
-        "entry": [0, 2],
-        "operands": {"x[0, 1]": {"decimal": "0.8125", "hex": "0x1.ap-1"}},
-    }
     for row in changed["checks"]:
-        row["worst"] = case | dict.fromkeys(("got", "expected", "allowed"), number)
+        if row["worst"]:
+            row["worst"] |= {"array": "a[0]", "network": 7, "entry": [0, 2], "left_out": 9}
+            row["worst"] |= {name: {"decimal": "0.125", "hex": "0x1p-3"} for name in ("got", "expected", "allowed")}
+            row["worst"]["operands"] = {"x[0, 1]": {"decimal": "0.8125", "hex": "0x1.ap-1"}}
     text = parsed(page.make([changed])).one("details", id="f1").text
-    assert "a[0][0, 2], network 7: got 0.125, expected 0.125 ± 0.125 of x[0, 1] = 0.8125 repeat" in text
+    assert "a[0][0, 2], network 7: got 0.125, expected 0.125 ± 0.125 of x[0, 1] = 0.8125 and 9 more repeat" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_every_row_that_compared_something_shows_its_worst_case(agreeing):
+    for row in parsed(page.make([agreeing])).one("details", id="f1").all("tr"):
+        if any(row.all("i")):  # the bar
+            assert ", network " in row.text
+            assert ": got " in row.text
 
 
 # --- failures -------------------------------------------------------------------------------------------------------

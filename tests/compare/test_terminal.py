@@ -73,7 +73,8 @@ def without(adapter: str, mode: str, dtype: str) -> dict[Key, Tally | None]:
 
 
 def failing(fraction: float = 1.7) -> Tally:
-    return Tally(50_000, 3, fraction, 99.0, Failure("shape", "a[0]", 0, (), "a[0]: found shape (5, 3)"))
+    failure = Failure(array="a[0]", network=0, entry=(), stage="shape", message="a[0]: found shape (5, 3)")
+    return Tally(50_000, 3, fraction, 99.0, failure)
 
 
 # --- size -----------------------------------------------------------------------------------------------------------
