@@ -150,48 +150,49 @@ class Truth:
         self.sigmoid = sigmoid(wide)
         self.derivative = self.sigmoid * sigmoid(-wide)
         self.ulp, self.derivative_ulp = arithmetic.ulp(self.sigmoid), arithmetic.ulp(self.derivative)
-        self.normal = self.sigmoid >= arithmetic.least_normal
-        self.derivative_normal = self.derivative >= arithmetic.least_normal
+        least = arithmetic.least_normal
+        self.normal, self.derivative_normal = self.sigmoid >= least, self.derivative >= least
+        self.below, self.derivative_below = self.sigmoid < least, self.derivative < least  # a NaN is neither
 
     def measure(self, h: Array, dh_da: Array, inputs: int | None = None) -> Found:
         """All about a framework's results, which stand for ``inputs``, if not for those here."""
-        invalid = np.count_nonzero((np.isfinite(h) & np.isfinite(dh_da)) == np.isnan(self.a))
+        finite = np.isfinite(h) & np.isfinite(dh_da)
+        invalid = np.count_nonzero(finite == np.isnan(self.a))
         subnormal = np.count_nonzero((h > 0) & (h < self.arithmetic.least_normal))
         each = (inputs or self.a.size) // self.a.size
         counts = Counter(inputs=self.a.size * each, invalid=int(invalid) * each, subnormal=int(subnormal) * each)
         worst = {}
-        for name, sizes in self._sizes(h, dh_da).items():
-            sizes[np.isnan(sizes)] = -np.inf
-            at = int(np.argmax(sizes))
-            worst[name] = Worst(float(sizes[at]), float(self.a[at]))
+        for name, (where, sizes) in self._sizes(h, dh_da).items():
+            meant = where & finite
+            at = int(np.argmax(sizes if meant.all() else np.where(meant, sizes, -np.inf)))
+            worst[name] = Worst(float(sizes[at]), float(self.a[at])) if meant[at] else Worst()
         return Found(counts, worst)
 
     def alike(self, h: Array, dh_da: Array) -> bool:
         """Whether the same is true of all inputs: the ULP, which numbers are normal, and whether σ′ is lost."""
-        lost = np.isfinite(self._sizes(h, dh_da)["lost"])
+        lost, _ = self._sizes(h, dh_da)["lost"]
         same = (self.ulp, self.derivative_ulp, self.normal, self.derivative_normal, lost)
         return not np.isnan(self.a).any() and all(bool((array == array[0]).all()) for array in same)
 
-    def _sizes(self, h: Array, dh_da: Array) -> dict[str, Array]:
-        """Of each input, the size of everything that `Found` holds the worst of; −∞ where it means nothing."""
+    def _sizes(self, h: Array, dh_da: Array) -> dict[str, tuple[Array, Array]]:
+        """For everything that `Found` holds the worst of: for which inputs it means something, and its sizes."""
         h, dh_da = h.astype(self.arithmetic.working), dh_da.astype(self.arithmetic.working)
         formula = activation_derivative(h)
         off, derivative_off, formula_off = (
-            np.abs(found - exact).astype(np.float64)
+            np.abs(found - exact).astype(np.float64, copy=False)
             for found, exact in ((h, self.sigmoid), (dh_da, self.derivative), (dh_da, formula))
         )
         off_in_ulp, derivative_off_in_ulp = off / self.ulp, derivative_off / self.derivative_ulp
-        formula_off_in_ulp, nearness = formula_off / self.arithmetic.ulp(formula), -np.abs(self.a.astype(np.float64))
-        sizes = {
+        formula_off_in_ulp, nearness = formula_off / self.arithmetic.ulp(formula), -np.abs(self.a)
+        return {
             "sigmoid": (self.normal, off_in_ulp),
-            "sigmoid_below": (~self.normal, off_in_ulp),
+            "sigmoid_below": (self.below, off_in_ulp),
             "formula": (formula >= self.arithmetic.least_normal, formula_off_in_ulp),
             "derivative": (self.derivative_normal, derivative_off_in_ulp),
-            "derivative_below": (~self.derivative_normal, derivative_off_in_ulp),
+            "derivative_below": (self.derivative_below, derivative_off_in_ulp),
             "lost": (self.derivative_normal & (2 * derivative_off > self.derivative), nearness),
             "zero": (self.derivative_normal & (dh_da == 0), nearness),
         }
-        return {name: np.where(where, size, -np.inf) for name, (where, size) in sizes.items()}
 
 
 def _bits(array: Array) -> Array:

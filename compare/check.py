@@ -330,7 +330,7 @@ def _defect(name: str, array: Array, shape: Shape, problem: Problem) -> Tally | 
     kind = array.dtype if isinstance(array, np.ndarray | np.generic) else f"{type(array).__module__} array"
     for stage, found, expected in (("shape", tuple(array.shape), shape), ("dtype", kind, problem.dtype)):
         if found != expected:
-            entries = max(1, int(np.prod(shape)))
+            entries = int(np.prod(shape))
             message = f"{name}: found {stage} {found}, expected {expected}"
             failure = Failure(array=name, network=0, entry=(), stage=stage, message=message)
             return Tally(entries, entries, math.inf, math.inf, failure)
@@ -434,8 +434,7 @@ def _finite(arrays: Iterable[Array]) -> Array:
 
 def _select(array: Array, indices: str) -> Array:
     """The entries that ``indices`` name, axes kept: all of an axis for a letter, one entry for a digit."""
-    picks = [slice(int(i), int(i) + 1) if i.isdigit() and array.shape[-len(indices) + n] > 1 else slice(None)
-             for n, i in enumerate(indices)]  # fmt: skip
+    picks = (slice(int(letter), int(letter) + 1) if letter.isdigit() else slice(None) for letter in indices)
     return array[(..., *picks)]
 
 
@@ -453,8 +452,6 @@ def _entries(
 
 def _read(letter: str, size: int, at: Mapping[str, int]) -> Iterable[int]:
     """The places along an axis of this letter and size that one entry reads."""
-    if size == 1:
-        return (0,)
     if letter.isdigit():
         return (int(letter),)
     return (at[letter],) if letter in at else range(size)

@@ -378,6 +378,12 @@ def test_wrong_dtype_is_a_failure_of_its_own(quantity, dtype):
         _demand_defect(problem, wrong, quantity, layer, "dtype", message)
 
 
+def test_a_loss_of_the_wrong_shape_is_one_failure():
+    problem = random_problem((2, 3, 2))
+    tally = step(problem, replace(full_trace(problem), loss=np.zeros(2)))["5", 1]
+    assert (tally.entries, tally.failures) == (1, 1)
+
+
 def test_array_of_another_library_is_a_wrong_dtype():
     problem = random_problem(**NETS["document"])
     shape, dtype = full_trace(problem).h[1].shape, problem.dtype
@@ -394,6 +400,9 @@ def _demand_defect(problem: Problem, trace: Trace, quantity: str, layer: int, st
         failure = tallies[_key(name)].first_failure
         assert failure is not None
         assert (failure.stage, failure.array, failure.message) == (stage, label(quantity, layer), message)
+        assert failure.network == 0
+        array = dict(layers(full_trace(problem), quantity))[layer]
+        assert tallies[_key(name)].failures == array.size
     for name in reads - states - {"13/1", "13/3", "22/0", "22/1", "22/2"}:  # two arrays: one may still be compared
         tally = tallies[_key(name)]
         assert tally.entries == 0, name
@@ -492,6 +501,32 @@ def test_in_excess_precision_the_problems_rows_are_what_they_are(batch):
     operand = Operand("da_dw", "ij", by_row=True)
     assert arrays._operand(operand, 0).certain
     assert not arrays._operand(operand, 1).certain
+
+
+def test_in_excess_precision_one_rows_derivative_is_the_frameworks_own():
+    problem = random_problem((2, 3, 2), dtype="float32")
+    excess = replace(arithmetic(problem), excess=True)
+    arrays = check._Arrays(problem, backprop(problem), quantity_shapes(problem), excess)
+    assert not arrays._operand(Operand("da_dw", "ij", by_row=True), 0).certain
+
+
+@pytest.mark.parametrize(("batch", "entries"), [(1, 6), (2, 0)])
+def test_of_one_row_the_third_factor_is_read_and_not_the_layer_below(batch, entries):
+    problem = random_problem((2, 3, 2), batch)
+    trace = full_trace(problem)
+    unusable = with_array(trace, "h", 0, trace.h[0].astype(np.float32))
+    assert step(problem, unusable)["9", 1].entries == entries
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_errors_of_a_step_are_in_ulp_of_the_formulas_value(dtype):
+    problem = random_problem(**NETS["document"], dtype=dtype)
+    tally = step(problem, with_entry(full_trace(problem), "a", 0, (7, 0, 1), 9.0))["1", 0]
+    assert tally.first_failure is not None
+    assert tally.first_failure.expected is not None
+    expected = float.fromhex(tally.first_failure.expected.hex)
+    ulp = float(np.spacing(np.abs(np.dtype(dtype).type(expected))))
+    assert tally.worst_ulp == pytest.approx(abs(9 - expected) / ulp, rel=1e-9)
 
 
 def test_what_is_evaluated_again_needs_the_layer_below():
@@ -881,3 +916,13 @@ def test_truth_may_be_known_for_the_first_networks_only():
         assert 0 < tally.worst_ulp <= whole[key].worst_ulp
     first = end_to_end(problem.at(slice(10)), gradients_of(problem.at(slice(10))))
     assert {key: tally.worst_ulp for key, tally in tallies.items()} == {k: t.worst_ulp for k, t in first.items()}
+
+
+def test_a_truth_that_is_no_float64_measures_nothing():
+    problem = random_problem(**NETS["document"], dtype="float32")
+    unknown = {
+        name: tuple(replace(exact, high=np.full_like(exact.high, np.nan)) for exact in exacts)
+        for name, exacts in truth_of(problem).items()
+    }
+    tallies = check.end_to_end(problem, gradients_of(problem), arithmetic(problem), unknown)
+    assert {tally.worst_ulp for tally in tallies.values()} == {0.0}

@@ -5,13 +5,15 @@ What random networks rarely meet: ties, the least subnormal, large enclosures, f
 
 from dataclasses import replace
 from itertools import permutations
+from operator import eq
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from reference.formulas import sigmoid
 from reference.network import Array
-from reference.rounding import Arithmetic, Rounded
+from reference.rounding import FORMATS, Arithmetic, Rounded
 
 FLOAT16 = Arithmetic("float16", sigmoid_ulp=3)
 FLOAT32 = Arithmetic("float32", sigmoid_ulp=4)
@@ -19,7 +21,8 @@ FLOAT64 = Arithmetic("float64", sigmoid_ulp=4)
 LONG = Arithmetic("float16", sigmoid_ulp=3, accumulate="float32")
 FLUSHING = Arithmetic("float32", sigmoid_ulp=4, flushes=True)
 TF32 = Arithmetic("float32", sigmoid_ulp=4, product_unit=2.0**-10)
-U16, U32 = 2.0**-11, 2.0**-24
+TRUNCATING = Arithmetic("bfloat16", sigmoid_ulp=3, accumulate="float32", truncates=True)
+U16, U32, U_BFLOAT16 = 2.0**-11, 2.0**-24, 2.0**-8
 
 
 def row(arithmetic: Arithmetic, *numbers: float) -> Rounded:
@@ -36,6 +39,13 @@ def enclosure(arithmetic: Arithmetic, value: float, error: float) -> Rounded:
 
 def error(bound: Rounded) -> float:
     return float(np.max(bound.error))
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_formats_are_those_of_the_numbers(dtype) -> None:
+    precision, emin = FORMATS[dtype]
+    found = ml_dtypes.finfo(dtype)
+    assert (found.eps, found.smallest_normal) == (2.0 ** (1 - precision), 2.0**emin)
 
 
 def test_a_product_at_a_tie_attains_v() -> None:
@@ -191,7 +201,12 @@ def test_numbers_are_not_compared_and_not_reduced() -> None:
     """Only what has a rule is computed: an outer sum is no sum."""
     x, product, total = row(FLOAT32, 0.5), row(FLOAT32, 0.5) * row(FLOAT32, 0.75), row(FLOAT32, 0.5, 1.0).sum(axis=-1)
     for number in (x, product, total, sigmoid(row(replace(FLOAT32, complement=True), 0.5))):
-        for operation in (lambda a: a == x, lambda a: np.add.outer(a, a), lambda a: np.add(a, a, where=True)):
+        for operation in (
+            lambda a: eq(a, x),
+            lambda a: eq(a, a),
+            lambda a: np.add.outer(a, a),
+            lambda a: np.add(a, a, where=True),
+        ):
             with pytest.raises(TypeError):
                 operation(number)
 
@@ -207,3 +222,85 @@ def test_what_is_said_to_round_to_the_largest_number_does(dtype) -> None:
     assert rounded == arithmetic.largest
     with np.errstate(over="ignore"):
         assert np.isinf(np.float64(arithmetic.largest * (1 + 1.01 * arithmetic.unit / 2)).astype(dtype))
+
+
+@pytest.mark.parametrize("arithmetic", [FLOAT16, FLOAT32, FLOAT64], ids=lambda arithmetic: arithmetic.dtype)
+def test_own_unit_is_that_of_the_format_in_which_bounds_are_computed(arithmetic) -> None:
+    one, unit = arithmetic.working(1), arithmetic.working(arithmetic.own_unit)
+    assert one + unit == one < one + arithmetic.working(1.5) * unit
+
+
+def test_a_difference_is_rounded_by_v() -> None:
+    bound = row(FLOAT16, 1.5) - row(FLOAT16, 2.0**-11)
+    assert error(bound) == pytest.approx((1.5 - 2.0**-11) * U16 / (1 + U16), rel=1e-9)
+
+
+def test_what_is_stored_may_be_cut_by_twice_the_unit() -> None:
+    product = row(TRUNCATING, 0.75, 0.5) @ column(TRUNCATING, 0.75, 0.5)
+    assert error(product) == pytest.approx(2 * U_BFLOAT16 * (0.75**2 + 0.5**2), rel=1e-4)
+
+
+@pytest.mark.parametrize(("terms", "finite"), [(256, True), (257, False)])
+def test_a_sum_may_have_as_many_terms_as_its_bound_is_valid_for(terms, finite) -> None:
+    """Up to n u = 1."""
+    short = Arithmetic("bfloat16", sigmoid_ulp=3)
+    bound = row(short, *[0.75] * terms) @ column(short, *[0.75] * terms)
+    assert bool(np.isfinite(error(bound))) == finite
+
+
+def test_of_partial_sums_all_but_the_first_are_rounded_before_they_overflow() -> None:
+    """The limit of two terms is 65504 (1 − u), that is 65472.02."""
+    assert error(row(FLOAT16, 65470.0, 65470.0) @ column(FLOAT16, 0.5, 0.5)) < np.inf
+    assert error(row(FLOAT16, 65480.0, 65480.0) @ column(FLOAT16, 0.5, 0.5)) == np.inf
+
+
+@pytest.mark.parametrize("arithmetic", [FLOAT16, FLOAT32, FLOAT64], ids=lambda arithmetic: arithmetic.dtype)
+def test_a_power_of_two_may_scale_up_to_the_largest_number(arithmetic) -> None:
+    half, below = arithmetic.largest / 2, arithmetic.largest / 8
+    with np.errstate(over="ignore"):
+        assert error(enclosure(arithmetic, half, below) * 2.0) == np.inf
+    assert error(enclosure(arithmetic, half - 2 * below, below) * 2.0) < np.inf
+    if arithmetic is not FLOAT16:  # whose least subnormal, which might be lost, is not lost in the sum
+        assert error(row(arithmetic, half) * 2.0) < np.inf
+
+
+def test_scaling_may_underflow_once_or_once_per_term() -> None:
+    assert error(row(FLOAT16, 3 * 2.0**-24) * 0.5) == pytest.approx(2.0**-25, rel=1e-9)
+    total = (row(FLOAT16, 0.75, 0.5) * row(FLOAT16, 2.0**-12, 2.0**-12)).sum(axis=-1)
+    assert error(total * 0.5) == pytest.approx(error(total) / 2 + (float(total.terms.item()) + 1) * 2.0**-25, rel=1e-6)
+
+
+def test_a_sigmoid_moves_by_one_at_most() -> None:
+    """From ½ to 0 or 1; and one that may lie below λ is itself within the error, which here is the larger."""
+    assert error(sigmoid(enclosure(FLOAT32, 0.0, 1000.0))) == pytest.approx(1.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("product_inputs", [0, 1, 2])
+def test_zero_is_rounded_to_zero(product_inputs) -> None:
+    assert error(TF32.exact(np.array([0.0]), product_inputs)) == 0
+
+
+def test_what_is_rounded_to_the_largest_number_is_stored() -> None:
+    most = row(LONG, LONG.rounded_to_largest) @ column(LONG, 1.0)
+    assert error(most) < np.inf
+    assert error(most + row(LONG, -100.0)) < np.inf
+    assert error(most + row(LONG, 1.0)) == np.inf
+
+
+def test_a_product_may_reach_the_largest_number_once_rounded() -> None:
+    """x y (1 + v) is compared with it, to within what `_ROOM` leaves."""
+    most = FLOAT32.largest / (1 + U32 / (1 + U32)) / 1.5
+    assert error(row(FLOAT32, 1.5) * row(FLOAT32, most * (1 + 2.0**-34))) == np.inf
+    assert error(row(FLOAT32, 1.5) * row(FLOAT32, most * (1 - 2.0**-28))) < np.inf
+
+
+def test_what_is_selected_is_exact_up_to_the_largest_number() -> None:
+    ones, zero = FLOAT32.exact(np.ones((1, 1))), FLOAT32.exact(np.zeros((1, 1)))
+    largest = row(FLOAT32, FLOAT32.largest)
+    assert error(largest * ones) == error(largest * zero) == 0
+    assert error(row(FLOAT32, 0.5) * zero * row(FLOAT32, 0.75)) == 0
+
+
+def test_in_excess_precision_float64_too_loses_what_underflows() -> None:
+    excess = replace(FLOAT64, excess=True)
+    assert error(excess.computed(np.array([0.0]), 0)) == 2.0**-1074
