@@ -16,7 +16,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters import REGISTRY, installed
-from compare import results
+from compare import diff, results
 from compare.options import Parser, known, number, seconds
 from compare.problems import DTYPES, PROBLEMS, VECTORS
 from compare.published import Judged, judge, load, problem
-from compare.report import terminal
+from compare.report import github, junit, summary, terminal
 from compare.run import run
 from compare.worker import Job
 from reference.formulas import LEDGER
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     console = terminal.printed()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["diff"]:
+        return diff.main(Parser(prog="compare diff", description=diff.__doc__), arguments[1:], console)
     if arguments[:1] == ["report"]:
         from compare.report import command  # loads matplotlib: a page takes that second, nothing else does
 
@@ -50,16 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _options()
     options = parser.parse_args(arguments)
     if options.list:
-        _list(console)
+        _list(terminal.printed(100))  # in a file, a line for each
         return 0
     jobs, pythons = _plan(options, parser)
     vectors = _judged(jobs[0], parser) if options.vectors else []
-    report = Path(options.report)
-    try:  # before the work, not after it
-        report.mkdir(parents=True, exist_ok=True)
-        results.probe(report)
-    except OSError as error:
-        parser.unwritable(options.report, error)
+    _probe(options, parser)  # before the work, not after it
     chosen = {
         "device": options.device,
         "networks": options.networks,
@@ -69,29 +67,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "modes": jobs[0].modes,
         "vectors": jobs[0].vectors,
     }
-    try:
-        with terminal.progress(console) as listener:
-            outcome = run(jobs, options.timeout, listener, pythons)
-    except OSError as error:
-        print(f"compare: a worker cannot be started: {error.strerror or error}", file=sys.stderr)
-        return machine.JUDGED_NOTHING
-    outcome.vectors = vectors
-    terminal.show(outcome, chosen, console)
+    with github.no_commands(console):
+        try:
+            with terminal.progress(console) as listener:
+                outcome = run(jobs, options.timeout, listener, pythons)
+        except OSError as error:
+            print(f"compare: a worker cannot be started: {error.strerror or error}", file=sys.stderr)
+            return machine.JUDGED_NOTHING
+        outcome.vectors = vectors
+        content = results.as_json(outcome, chosen)
+        terminal.show(outcome, content, console)
     unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
     if unknown and not outcome.tallies:
         print(f"compare: no adapter here has the mode {', '.join(sorted(unknown))}", file=sys.stderr)
-    content = results.as_json(outcome, chosen)
     page = _page(content)  # first: whoever interrupts that finds nothing written
-    try:
-        path = results.write(content, report)
-        console.print(f"results: {path}", soft_wrap=True)
-        if page is not None:
-            path = results.write_text(page, report, results.PAGE)
-            console.print(f"page: {path}", soft_wrap=True)
-    except OSError as error:
-        print(f"compare: --report {options.report}: {error.strerror or error}", file=sys.stderr)
-        return machine.JUDGED_NOTHING
-    return outcome.exit_status
+    written = _write(content, page, options, console)
+    github.annotate(content, console)
+    terminal.verdict(content, console)
+    return outcome.exit_status if written else machine.JUDGED_NOTHING
+
+
+def _probe(options: argparse.Namespace, parser: Parser) -> None:
+    """End if something that is to be written cannot be."""
+    for option, place, kind, probe in (
+        ("--report", options.report, "directory", results.probe),
+        ("--junit", options.junit, "file", results.probe_file),
+        ("--summary", options.summary, "file", results.probe_file),
+        (github.SUMMARY, github.summary_file(), "file", github.probe),
+    ):
+        if place is not None:
+            try:
+                probe(Path(place))
+            except OSError as error:
+                parser.unwritable(place, error, option, kind)
+
+
+def _write(content: Mapping[str, Any], page: str | None, options: argparse.Namespace, console: Console) -> bool:
+    """Write all that was asked for, and say where it is. False, and a sentence, if something cannot be written."""
+    outputs: tuple[tuple[str, str | None, Callable[[str], Iterable[tuple[str, Path]]]], ...] = (
+        ("--report", options.report, partial(_report, content, page)),
+        ("--junit", options.junit, partial(_text, "junit", junit.make, content)),
+        ("--summary", options.summary, partial(_text, "summary", summary.make, content)),
+        (github.SUMMARY, github.summary_file(), partial(github.append, content)),
+    )
+    written = True
+    for option, place, write in outputs:
+        try:
+            for what, path in write(place) if place is not None else ():
+                console.print(f"{what}: {path}", markup=False, soft_wrap=True)
+        except OSError as error:
+            print(f"compare: {option} {place}: {error.strerror or error}", file=sys.stderr)
+            written = False
+    return written
+
+
+def _report(content: Mapping[str, Any], page: str | None, directory: str) -> Iterator[tuple[str, Path]]:
+    yield "results", results.write(content, Path(directory))
+    if page is not None:
+        yield "page", results.write_text(page, Path(directory), results.PAGE)
+
+
+def _text(
+    what: str, make: Callable[[Mapping[str, Any]], str], content: Mapping[str, Any], file: str
+) -> Iterator[tuple[str, Path]]:
+    yield what, results.write_text(make(content), Path(file).parent, Path(file).name)
 
 
 def _page(content: Mapping[str, Any]) -> str | None:
@@ -126,6 +165,8 @@ def _options() -> Parser:
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
     add("--timeout", type=seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
     add("--report", default="report", metavar="DIR", help="where results.json and index.html go; default: report/")
+    add("--junit", metavar="FILE", help="where the results go as JUnit XML; default: nowhere")
+    add("--summary", metavar="FILE", help="where a summary goes as Markdown; default: nowhere")
     add("--list", action="store_true", help="list adapters, modes, precisions, problems and formulas")
     return parser
 

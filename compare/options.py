@@ -16,10 +16,9 @@ class Parser(argparse.ArgumentParser):
         """Overrides argparse's, which prints the usage too."""
         self.exit(JUDGED_NOTHING, f"{self.prog}: {message}\n")
 
-    def unwritable(self, report: str, error: OSError) -> NoReturn:
-        """End because the directory that --report names cannot be written to."""
-        reason = error.strerror or error
-        self.error(f"--report: found {report!r} ({reason}), expected a directory that can be written to")
+    def unwritable(self, path: str, error: OSError, option: str = "--report", kind: str = "directory") -> NoReturn:
+        """End because what an option names cannot be written to."""
+        self.error(f"{option}: found {path!r} ({error.strerror or error}), expected a {kind} that can be written to")
 
 
 def known(parser: Parser, option: str, given: Sequence[str] | None, names: Collection[str]) -> None:

@@ -4,6 +4,7 @@ aside.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -13,20 +14,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from compare.run import AdapterReport, Outcome
 from compare.tally import Key, Tally, to_json
 
+if TYPE_CHECKING:
+    from compare import schema
+
 PAGE = "index.html"
-SCHEMA_VERSION = "1"
+PACKAGES = ("numpy", "python-flint", "ml_dtypes")
+SCHEMA_VERSION: Final = "1"
 SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 
 
-def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(outcome: Outcome, options: Mapping[str, Any]) -> schema.Results:
     """The content of results.json."""
     reports = {report.name: report for report in outcome.adapters}
-    checks, worst = [], _worst(outcome.tallies)
+    verdict: Any = outcome.verdict
+    checks: list[Any] = []
+    worst = _worst(outcome.tallies)
     for key, tally in outcome.tallies.items():
         row = to_json(key, tally)
         if row["first_failure"] is not None:
@@ -34,23 +44,27 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> dict[str, Any]:
         if key not in worst:  # with all of them, the file would be three times as large
             row["worst"] = None
         checks.append(row)
+    bits: dict[str, Any] = {report.name: report.bits for report in outcome.adapters}
+    kept: list[Any] = [item for report in outcome.adapters for item in report.kept.items()]
     digests = {name: digest for report in outcome.adapters for name, digest in report.digests.items()}
     return {
         "schema": SCHEMA_VERSION,
-        "verdict": outcome.verdict,
+        "verdict": verdict,
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),
             "cpu": cpu(),
             "cores": os.cpu_count(),
-            "packages": {name: version(name) for name in ("numpy", "python-flint", "ml_dtypes")},
-            "options": dict(options),
+            "packages": cast("schema.Packages", {name: version(name) for name in PACKAGES}),
+            "options": cast("schema.Options", dict(options)),
             "problems": dict(sorted(digests.items())),
         },
         "adapters": [_adapter(report) for report in outcome.adapters],
         "checks": checks,
-        "vectors": [asdict(judged) for judged in outcome.vectors],
+        "vectors": [cast("schema.Judged", asdict(judged)) for judged in outcome.vectors],
         "shown": {report.name: report.shown for report in outcome.adapters},
+        "bits": bits,
+        "kept": dict(sorted(kept)),
         "timings": {
             "total": outcome.seconds,
             "adapters": {report.name: report.seconds for report in outcome.adapters},
@@ -67,6 +81,22 @@ def _worst(tallies: Mapping[Key, Tally]) -> set[Key]:
         if tally.worst is not None and tally.worst_bound_fraction > least:
             worst[formula] = key
     return set(worst.values())
+
+
+def load(file: str) -> dict[str, Any]:
+    """The content of a results.json. Raises ValueError, naming the file and what is wrong, if it is none."""
+    try:
+        content = json.loads(Path(file).read_bytes())
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"{file}: found no readable file ({reason}), expected a results.json") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: found no JSON ({error}), expected a results.json") from error
+    validator = Draft202012Validator(json.loads(SCHEMA_PATH.read_bytes()))
+    wrong = best_match(validator.iter_errors(content))
+    if wrong is not None:
+        raise ValueError(f"{file}: {wrong.json_path}: {wrong.message[:200]}, expected a results.json of this version")
+    return content  # type: ignore[no-any-return]  # the schema says that it is an object
 
 
 def write(content: Mapping[str, Any], directory: Path, name: str = "results.json") -> Path:
@@ -105,8 +135,16 @@ def _write(fill: Callable[[TextIO], object], directory: Path, name: str) -> Path
     return target
 
 
+def probe_file(path: Path) -> None:
+    """Raise OSError now if `write_text` could not create the file ``path`` later."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    probe(path.parent)
+
+
 def probe(directory: Path) -> None:
     """Raise OSError now if `write` could not create a file in ``directory`` later, or not a byte of it."""
+    directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(b"{")
 
@@ -114,18 +152,18 @@ def probe(directory: Path) -> None:
 def repeat_command(key: Key, report: AdapterReport, options: Mapping[str, Any]) -> str:
     """The command that compares just the adapter, mode, precision and problem of ``key`` again."""
     spec = report.spec
-    which = f"--adapter {spec} --frameworks" if ":" in spec else f"--frameworks {spec}"
+    which = ["--adapter", spec, "--frameworks"] if ":" in spec else ["--frameworks", spec]
     if report.python:
-        which += f" --python {shlex.quote(f'{spec}={report.python}')}"
+        which += ["--python", f"{spec}={report.python}"]
     if key.problem == "vectors":
-        which += f" --vectors {shlex.join(options['vectors'])}"
-    return (
-        f"nox -s compare -- {which} --modes {key.mode} --dtypes {key.dtype} --problems {key.problem}"
-        f" --device {key.device} --networks {options['networks']} --seed {options['seed']}"
-    )
+        which += ["--vectors", *options["vectors"]]
+    places = {"modes": key.mode, "dtypes": key.dtype, "problems": key.problem, "device": key.device}
+    sizes = {name: str(options[name]) for name in ("networks", "seed")}
+    chosen = [word for name, value in (places | sizes).items() for word in (f"--{name}", value)]
+    return shlex.join(["nox", "-s", "compare", "--", *which, *chosen])
 
 
-def _adapter(report: AdapterReport) -> dict[str, Any]:
+def _adapter(report: AdapterReport) -> Any:
     return {
         "spec": report.spec,
         "name": report.name,

@@ -22,6 +22,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from compare.expect import AGREES, Expected, row_of
 from compare.published import Judged
 from compare.tally import Key, Tally, from_json, merge
 from compare.worker import Job
@@ -49,6 +50,8 @@ class AdapterReport:
     spec, name : what was asked for, and what it calls itself: no two in a run have one name
     python : the interpreter it ran under, if not this one
     status : "compared", "failed", or "not compared"
+    bits : the digest of each quantity that the framework computed, by mode, precision, problem and check
+    kept : what was kept of the quantity with a digest, a `compare.bits.Quantity`
     """
 
     spec: str
@@ -64,21 +67,30 @@ class AdapterReport:
     seconds: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
+    bits: dict[str, dict[str, dict[str, dict[str, dict[str, str]]]]] = field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """All that a run found, and what became of the expected values that ``--vectors`` brought."""
+    """All that a run found; what became of the expected values that ``--vectors`` brought, and of the rows that
+    ``--expect`` lists.
+    """
 
     adapters: list[AdapterReport]
     tallies: dict[Key, Tally]
     seconds: float
     vectors: list[Judged] = field(default_factory=list)
+    expected: list[Expected] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
-        """The word "mismatch" if anything differed, else "incomplete" if anything could not be judged, else "agree"."""
-        if any(tally.failures for tally in self.tallies.values()) or any(judged.wrong for judged in self.vectors):
+        """The word "mismatch" if anything differed that was not expected to, or did not that was; else "incomplete" if
+        anything could not be judged; else "agree".
+        """
+        known = {row.row for row in self.expected}
+        differs = any(tally.failures and row_of(key) not in known for key, tally in self.tallies.items())
+        if differs or any(judged.wrong for judged in self.vectors) or any(row.found == AGREES for row in self.expected):
             return "mismatch"
         compared = any(tally.entries for tally in self.tallies.values())
         if not compared or any(adapter.status == "failed" for adapter in self.adapters):
@@ -194,6 +206,9 @@ class _Worker:
             self.when = f"in {event['task']}"
         elif kind == "tallies":
             self.tallies = merge(self.tallies, dict(map(from_json, event["rows"])))
+            mode, dtype, problem = event["place"]
+            report.bits.setdefault(mode, {}).setdefault(dtype, {})[problem] = event["bits"]
+            report.kept |= event["kept"]
         elif kind == "not offered":
             report.not_offered.append({name: event[name] for name in ("mode", "dtype", "reason")})
         elif kind == "error":

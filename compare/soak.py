@@ -209,7 +209,7 @@ class Soak:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    console = terminal.printed()
+    console = terminal.printed(100)
     parser = _options()
     options = parser.parse_args(arguments)
     path = Path(options.report) / FILE

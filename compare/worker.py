@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any, TextIO
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from adapters import Adapter, NotOffered, load
 from compare import check
+from compare.bits import Quantity, quantities
 from compare.independence import NotIndependent, independent
 from compare.problems import build, digest, recipe
 from compare.show import show
@@ -118,7 +119,7 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
             if not isinstance(arithmetic, Arithmetic) or arithmetic.dtype != dtype:
                 found = f"found {arithmetic!r}, expected an Arithmetic of {dtype}"
                 raise ValueError(f"arithmetic({mode!r}, {dtype!r}): {found}")
-            tallies = runner.task(mode, arithmetic, problem, watch)
+            tallies, bits = runner.task(mode, arithmetic, problem, watch)
         except NotOffered as reason:
             if (mode, dtype) not in refused:
                 refused.add((mode, dtype))
@@ -130,9 +131,15 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
         except Exception as error:  # noqa: BLE001 - as above
             yield {"event": "error", "reason": f"{mode} {dtype} {problem}: {_sentence(error)}"}
         else:
-            rows = [to_json(key, tally) for key, tally in tallies.items()]
-            made = runner.digests[f"{problem} {dtype}"]
-            yield {"event": "tallies", "rows": rows, "problem": made, "seconds": watch.seconds}
+            yield {
+                "event": "tallies",
+                "rows": [to_json(key, tally) for key, tally in tallies.items()],
+                "problem": runner.digests[f"{problem} {dtype}"],
+                "place": (mode, dtype, problem),
+                "bits": {kind: {name: digest for name, (digest, _) in found.items()} for kind, found in bits.items()},
+                "kept": {digest: asdict(kept) for found in bits.values() for digest, kept in found.values()},
+                "seconds": watch.seconds,
+            }
         yield {"event": "finished"}
     else:
         if job.parts is None and "document" in job.problems:
@@ -152,42 +159,52 @@ class _Runner:
         self._problems: dict[tuple[str, str], list[Problem]] = {}
         self._truths: dict[tuple[str, int, str], dict[str, tuple[Exact, ...]]] = {}
 
-    def task(self, mode: str, arithmetic: Arithmetic, name: str, watch: _Stopwatch) -> dict[Key, Tally]:
+    def task(
+        self, mode: str, arithmetic: Arithmetic, name: str, watch: _Stopwatch
+    ) -> tuple[dict[Key, Tally], dict[str, dict[str, tuple[str, Quantity]]]]:
+        """The tallies of one task, and the quantities that the framework computed for each check."""
         dtype = arithmetic.dtype
         problems = self._made(name, dtype)
         family, _, part = name.partition("/")
         first = int(part) * self.job.networks if part else 0  # a soak counts its networks over all parts
-        parts = []
+        parts: list[dict[Key, Tally]] = []
+        answers: dict[str, list[Any]] = {}
         for i, problem in enumerate(problems):
+            judged: Iterator[tuple[str, Any, check.Tallies]]
             if recipe(name).jacobians:
                 judged = self._jacobians(mode, arithmetic, problem, watch)
             else:
                 judged = self._gradients(mode, arithmetic, problem, (name, i, dtype), watch)
-            for kind, tallies in judged:
+            for kind, answer, tallies in judged:
+                answers.setdefault(kind, []).append(answer)
                 key = (self.adapter.name, mode, dtype, self.job.device, family, kind)
                 parts.append({Key(*key, *place): tally.counted_from(first) for place, tally in tallies.items()})
-        return merge(*parts)
+        if recipe(name).passing:
+            answers.clear()
+        bits = {kind: watch.time("check", quantities, found, dtype) for kind, found in answers.items()}
+        return merge(*parts), bits
 
     def _gradients(
         self, mode: str, arithmetic: Arithmetic, problem: Problem, key: tuple[str, int, str], watch: _Stopwatch
-    ) -> Iterator[tuple[str, check.Tallies]]:
+    ) -> Iterator[tuple[str, Trace | Gradients, check.Tallies]]:
         made, reasons = recipe(key[0]), getattr(self.adapter, "not_covered", {})
         one_by_one = made.one_by_one
         if key not in self._truths and not made.passing:
             self._truths[key] = watch.time("truth", _truth, problem, arithmetic)
         trace = watch.time("framework", self._call, self.adapter.trace, Trace, problem, mode, one_by_one)
-        yield "step", watch.time("check", check.step, problem, trace, arithmetic, reasons)
+        yield "step", trace, watch.time("check", check.step, problem, trace, arithmetic, reasons)
         gradients = watch.time("framework", self._call, self.adapter.gradients, Gradients, problem, mode, one_by_one)
         truth = self._truths.get(key)
-        yield "end-to-end", watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth, reasons)
+        judged = watch.time("check", check.end_to_end, problem, gradients, arithmetic, truth, reasons)
+        yield "end-to-end", gradients, judged
 
     def _jacobians(
         self, mode: str, arithmetic: Arithmetic, problem: Problem, watch: _Stopwatch
-    ) -> Iterator[tuple[str, check.Tallies]]:
+    ) -> Iterator[tuple[str, Jacobians, check.Tallies]]:
         method = getattr(self.adapter, "jacobians", lambda *_: None)
         found = watch.time("framework", self._call, method, Jacobians | None, problem, mode, False)
         if found is not None:
-            yield "step", watch.time("check", check.jacobians, problem, found, arithmetic)
+            yield "step", found, watch.time("check", check.jacobians, problem, found, arithmetic)
 
     def _made(self, name: str, dtype: str) -> list[Problem]:
         key = (name, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,20 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from compare.results import repeat_command
+from compare.report import words
+from compare.report.words import MOST, Content, plain
 from compare.run import AdapterReport, Listener, Outcome
-from compare.tally import Key, Number, Tally, total
+from compare.tally import Key, Tally, total
 from reference.formulas import LEDGER
-from reference.rounding import FORMATS
 
-MOST = 10
-"""Mismatches, and reasons of a failure, shown per adapter; results.json has all."""
+WIDTH = 80
+"""Every table fits in it: long formulas are wrapped, and long names of modes."""
 
-PRECISIONS = tuple(FORMATS)
-"""In the order of their columns."""
-
-WIDTH = 100
-"""Every table fits in it: where the modes are many, the formulas are wrapped."""
+COLOURS = {"agree": "green", "mismatch": "red", "failed": "red", "incomplete": "yellow", "unjudged": "yellow"}
 
 
 def printed(width: int = WIDTH) -> Console:
@@ -41,8 +36,9 @@ def printed(width: int = WIDTH) -> Console:
 @contextmanager
 def progress(console: Console) -> Iterator[Listener]:
     """A bar per adapter while the workers run; on no terminal, a line as each ends."""
-    columns = (TextColumn("{task.fields[name]:<12}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as bars:
+    name, task = (TextColumn(text, markup=False) for text in ("{task.fields[name]:<12}", "{task.description}"))
+    columns = (name, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), task)
+    with Progress(*columns, console=console, transient=True) as bars:
         rows: dict[int, Any] = {}
 
         def listen(report: AdapterReport, event: Mapping[str, Any]) -> None:
@@ -52,128 +48,95 @@ def progress(console: Console) -> Iterator[Listener]:
             kind = event["event"]
             if kind == "adapter":
                 name = f"{report.name}@{report.version}" if report.python else report.name
-                bars.update(rows[one], name=name, total=event["tasks"])
+                bars.update(rows[one], name=plain(name), total=event["tasks"])
             elif kind == "start":
-                bars.update(rows[one], description=event["task"])
+                bars.update(rows[one], description=plain(event["task"]))
             elif kind == "finished":
                 bars.advance(rows[one])
             elif kind == "ended":
                 bars.update(rows[one], description=report.status)
                 if not console.is_terminal:
-                    console.print(f"{_who(report)}: {report.status}", markup=False, soft_wrap=True)
+                    console.print(Text(f"{words.who(vars(report))}: {report.status}"), soft_wrap=True)
 
         yield listen
 
 
-def show(outcome: Outcome, options: Mapping[str, Any], console: Console) -> None:
-    """Print everything."""
+def show(outcome: Outcome, content: Content, console: Console) -> None:
+    """Print everything but the verdict. ``content``: of the outcome's results.json."""
     console.width = max(console.width, WIDTH)  # a narrower terminal wraps the lines, and cuts nothing off
-    for report in outcome.adapters:
+    adapters = list(zip(outcome.adapters, content["adapters"], strict=True))
+    for report, adapter in adapters:
         own = _of(outcome.tallies, adapter=report.name)
         if own:
             console.print(_formulas(report, own), width=WIDTH)
-            _print_not_covered(report, own, console)
-            _print_unjudged(report, own, console)
+            _say(console, "not covered", "yellow", words.not_covered(content, adapter))
+            _say(console, "not judged", "yellow", words.not_judged(content, adapter))
             console.print()
     if outcome.tallies:
-        console.print(_truth(outcome), "", _summary(outcome), "", sep="\n")
-    for report in outcome.adapters:
-        _print_mismatches(report, outcome, options, console)
-    for report in outcome.adapters:
-        _print_not_available(report, options, console)
-        for reason in report.reasons[:MOST]:
-            console.print(f"[red]failed[/]  {_plain(_who(report))}: {_plain(reason)}", soft_wrap=True)
-        _print_more("reasons", len(report.reasons), report.name, console)
-    for judged in outcome.vectors:
-        for wrong in judged.wrong[:MOST]:
-            found = f"found {wrong.found}, expected what the exact value {wrong.exact} rounds to"
-            console.print(f"[bold red]mismatch[/]  {_plain(f'{judged.file}: {wrong.place}: {found}')}", soft_wrap=True)
-        _print_more("wrong values", len(judged.wrong), judged.file, console)
-    console.print(_verdict(outcome), soft_wrap=True)
+        console.print(_truth(outcome), "", _summary(outcome), "", sep="\n", width=WIDTH)
+    for _, adapter in adapters:
+        _print_mismatches(content, adapter, console)
+    for report, adapter in adapters:
+        _say(console, "not available", "yellow", words.not_available(content, adapter))
+        reasons = [f"{words.who(adapter)}: {plain(reason)}" for reason in report.reasons]
+        _say(console, "failed", "red", reasons[:MOST])
+        _print_more("reasons", len(reasons), report.name, console)
+    for judged in content["vectors"]:
+        wrong = [f"{plain(judged['file'])}: {value}" for value in words.wrong_values(judged)]
+        _say(console, "mismatch", "bold red", wrong[:MOST])
+        _print_more("wrong values", len(wrong), judged["file"], console)
+
+
+def verdict(content: Content, console: Console) -> None:
+    """Print the verdict: the last line."""
+    word = content["verdict"]
+    console.print(Text.assemble((word, f"bold {COLOURS[word]}"), f": {words.verdict(content)}"), soft_wrap=True)
+
+
+def _say(console: Console, what: str, style: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(Text.assemble((what, style), "  ", line), soft_wrap=True)
 
 
 def _formulas(report: AdapterReport, tallies: Mapping[Key, Tally]) -> Group:
     """Formula by formula: entries and worst ULP, and for each mode the worst fraction of the bound."""
     modes = [mode for mode in report.modes if any(key.mode == mode for key in tallies)]
-    table = _table(gap=1)
+    table = _table()
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("formula", min_width=24)
-    for name in ("entries", "ULP", *modes):
-        table.add_column(_plain(name), justify="right", no_wrap=True)
+    table.add_column("formula")
+    for name in ("count", "ULP", *modes):
+        table.add_column(Text(_halved(plain(name))), justify="right", overflow="fold")
     for formula in LEDGER:
         own = _of(tallies, check="step", formula=formula.number)
         everywhere = total(own)
-        cells = (_fraction_covered(total(_of(own, mode=mode))) for mode in modes)
+        cells = (_marked(total(_of(own, mode=mode))) for mode in modes)
         table.add_row(formula.number, formula.text, _count(everywhere), _ulp(everywhere), *cells)
     table.add_section()
     own = _of(tallies, check="end-to-end")
-    cells = (_fraction_covered(total(_of(own, mode=mode))) for mode in modes)
-    table.add_row("", "gradients, end to end", _count(total(own)), "", *cells)
+    cells = (_marked(total(_of(own, mode=mode))) for mode in modes)
+    table.add_row("", words.END_TO_END, _count(total(own)), "", *cells)
     under = f" under {report.python}" if report.python else ""
-    title = f"{report.framework} {report.version}{under}"
-    note = ""
-    if any(tally.not_covered for tally in tallies.values()):
-        note = "– not covered, * not covered everywhere: see below"
-    return _titled(title, "worst ULP, and worst fraction of bound in each mode", table, note)
+    notes = ["– not covered, * not covered everywhere: see below"] * any(t.not_covered for t in tallies.values())
+    notes += ["! mismatch"] * any(tally.failures for tally in tallies.values())
+    title = plain(f"{report.framework} {report.version}{under}")
+    meaning = "entries compared, worst ULP, and in each mode the worst fraction of bound"
+    return _titled(title, meaning, table, "; ".join(notes))
 
 
-def _print_not_covered(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
-    """What was not compared, and why: a line for each reason."""
-    missing: dict[tuple[str, str, str], set[str]] = {}
-    for key, tally in tallies.items():
-        if tally.not_covered:
-            missing.setdefault((tally.not_covered, key.mode, key.dtype), set()).add(key.formula)
-    lines: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for (reason, mode, dtype), numbers in missing.items():
-        formulas = ", ".join(formula.number for formula in LEDGER if formula.number in numbers)
-        lines.setdefault((reason, formulas), set()).add((mode, dtype))
-    dtypes = {key.dtype for key in tallies}
-    for (reason, formulas), places in lines.items():
-        where = f"{_plain(report.name)} {_places(places, report.modes, dtypes)}, {formulas}"
-        console.print(f"[yellow]not covered[/]  {where}: {_plain(reason)}", soft_wrap=True)
-
-
-def _print_unjudged(report: AdapterReport, tallies: Mapping[Key, Tally], console: Console) -> None:
-    """How many entries no bound can judge, problem by problem."""
-    counts = Counter[str]()
-    for key, tally in tallies.items():
-        counts[key.problem] += tally.unjudged
-    found = [f"{count:,} entries of {problem}" for problem, count in sorted(counts.items()) if count]
-    if found:
-        reason = "their network was given an infinity or a NaN, correct code may overflow, or a sum is too long"
-        console.print(f"[yellow]not judged[/]  {_plain(report.name)}, {', '.join(found)}: {reason}", soft_wrap=True)
-
-
-def _print_not_available(report: AdapterReport, options: Mapping[str, Any], console: Console) -> None:
-    """What the adapter does not have here, and why: a line for each reason."""
-    lines: dict[str, set[tuple[str, str]]] = {}
-    for refused in report.not_offered:
-        places = lines.setdefault(refused["reason"] or "", set())
-        if refused["mode"] and refused["dtype"]:  # else it is the device, and everything
-            places.add((refused["mode"], refused["dtype"]))
-    for reason, places in lines.items():
-        where = " ".join(filter(None, (report.name, _places(places, report.modes, set(options["dtypes"])))))
-        console.print(f"[yellow]not available[/]  {_plain(where)}: {_plain(reason)}", soft_wrap=True)
-
-
-def _places(places: set[tuple[str, str]], modes: Iterable[str], dtypes: set[str]) -> str:
-    """Pairs of a mode and a precision in few words: "forward vmap (bfloat16 float16), jit"; every one is not named."""
-    groups: dict[str, list[str]] = {}
-    for mode in modes:
-        found = {dtype for m, dtype in places if m == mode}
-        if found:
-            groups.setdefault("" if found == dtypes else f" ({' '.join(_ordered(found))})", []).append(mode)
-    return ", ".join(" ".join(group) + found for found, group in groups.items())
+def _halved(name: str) -> str:
+    """A name on two lines, if it is longer than the numbers below it."""
+    half = (len(name) + 1) // 2
+    return name if len(name) <= 5 else f"{name[:half]}-\n{name[half:]}"
 
 
 def _truth(outcome: Outcome) -> Group:
     """Distance of the gradients from the exact derivative, by problem: reported, judges nothing."""
     ends = _of(outcome.tallies, check="end-to-end")
     table = _table()
-    dtypes = _ordered(key.dtype for key in ends)
+    dtypes = words.ordered(key.dtype for key in ends)
     table.add_column("problem")
     for dtype in dtypes:
-        table.add_column(dtype, justify="right")
+        table.add_column(dtype, justify="right", min_width=9)
     for problem in dict.fromkeys(key.problem for key in ends):
         own = _of(ends, problem=problem)
         table.add_row(problem, *(_ulp(total(_of(own, dtype=dtype))) for dtype in dtypes))
@@ -185,9 +148,9 @@ def _summary(outcome: Outcome) -> Group:
     """A line for each framework and mode, and one for each framework that failed or has nothing here."""
     table = _table()
     table.add_column("framework", overflow="fold")
-    table.add_column("mode", no_wrap=True)
-    dtypes = _ordered(key.dtype for key in outcome.tallies)
-    for name in ("formulas", "entries", *dtypes):
+    table.add_column("mode", overflow="fold")
+    dtypes = words.ordered(key.dtype for key in outcome.tallies)
+    for name in ("formulas", "count", *dtypes):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for report in outcome.adapters:
@@ -195,14 +158,15 @@ def _summary(outcome: Outcome) -> Group:
         for mode in report.modes:
             own = _of(theirs, mode=mode)
             if own:
-                table.add_row(_plain(report.name), _plain(mode), *_summary_cells(own, dtypes))
+                table.add_row(Text(plain(report.name)), Text(plain(mode)), *_summary_cells(own, dtypes))
         if report.status == "failed" or not theirs:
-            verdict = "[red]failed[/]" if report.status == "failed" else "[yellow]unjudged[/]"
-            table.add_row(_plain(report.name), *["–"] * (3 + len(dtypes)), verdict)
-    return _titled("Summary", "in each precision, the worst fraction of bound: step by step, and end to end", table)
+            word = "failed" if report.status == "failed" else "unjudged"
+            table.add_row(Text(plain(report.name)), *["–"] * (3 + len(dtypes)), Text(word, COLOURS[word]))
+    meaning = "entries compared, and the worst fraction of bound: step by step / end to end"
+    return _titled("Summary", meaning, table)
 
 
-def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[str]:
+def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[str | Text]:
     step, end = _of(own, check="step"), _of(own, check="end-to-end")
     missing = {key.formula for key, tally in step.items() if tally.not_covered}
     covered = {key.formula for key, tally in step.items() if tally.entries} - missing
@@ -210,81 +174,31 @@ def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[
     yield f"{len(covered)}/{len(LEDGER)}"
     yield _count(everything)
     for dtype in dtypes:
-        if _of(own, dtype=dtype):
-            yield f"{_fraction(total(_of(step, dtype=dtype)))} {_fraction(total(_of(end, dtype=dtype)), 4)}"
-        else:
-            yield "–"
-    if not everything.entries:
-        yield "[yellow]unjudged[/]"
-    else:
-        yield "[red]mismatch[/]" if everything.failures else "[green]agree[/]"
+        pair = (_fraction(total(_of(checks, dtype=dtype))) for checks in (step, end))
+        yield Text("/").join(pair) if _of(own, dtype=dtype) else "–"
+    word = "mismatch" if everything.failures else "agree" if everything.entries else "unjudged"
+    yield Text(word, COLOURS[word])
 
 
-def _print_mismatches(report: AdapterReport, outcome: Outcome, options: Mapping[str, Any], console: Console) -> None:
+def _print_mismatches(content: Content, adapter: Content, console: Console) -> None:
     """The first mismatch of each mode, precision, problem and check, in the ledger's order, with what it was computed
     from.
     """
-    order = {formula.number: i for i, formula in enumerate(LEDGER)}
-    texts = {formula.number: formula.text for formula in LEDGER}
-    failed = [(key, tally) for key, tally in outcome.tallies.items() if key.adapter == report.name and tally.failures]
-    failed.sort(key=lambda item: (*item[0][1:6], order[item[0].formula], item[0].layer))
-    seen: set[tuple[str, ...]] = set()
-    for key, tally in failed:
-        group = (key.mode, key.dtype, key.problem, key.check)
-        failure = tally.first_failure
-        if failure is None or group in seen:
-            continue
-        seen.add(group)
-        if len(seen) > MOST:
-            continue
+    failures = words.first_failures(content, adapter)
+    for check, others in failures[:MOST]:
         grid = Table.grid(padding=(0, 2))
-        where = "" if failure.stage in ("shape", "dtype") else f", network {failure.network}"
-        where += f", entry {list(failure.entry)}" if failure.entry else ""
-        grid.add_row("where", _plain(f"{failure.array}{where}; {tally.failures:,} of {tally.entries:,} entries failed"))
-        if failure.got and failure.expected and failure.allowed:
-            for name, number in (("got", failure.got), ("expected", failure.expected), ("allowed ±", failure.allowed)):
-                grid.add_row(name, f"{number.decimal}   {number.hex}")
-            for name, number in _few(failure.operands):
-                grid.add_row(_plain(name), f"{number.decimal}   {number.hex}")
-        else:
-            grid.add_row("what", _plain(failure.message))
-        grid.add_row("repeat", Text(repeat_command(key, report, options), no_wrap=False))
-        others = len({k.formula for k, _ in failed if (k.mode, k.dtype, k.problem, k.check) == group} - {key.formula})
-        title = (
-            f"[bold red]mismatch[/]  {key.adapter} {key.mode} {key.dtype}, {key.problem}, {key.check}: "
-            f"formula {key.formula}, layer {key.layer}:  {_plain(texts[key.formula])}"
-        )
-        note = Text(f"{others} further formulas disagree here.") if others else Text()
-        console.print(title, soft_wrap=True)
-        console.print(grid, note)
-    _print_more("mismatches", len(seen), report.name, console)
+        for name, text in words.facts(check):
+            grid.add_row(Text(name), Text(text, no_wrap=False))
+        _say(console, "mismatch", "bold red", [f"{words.title(check)}:  {words.TEXTS[check['formula']]}"])
+        console.print(grid, words.further(others))
+    _print_more("mismatches", len(failures), adapter["name"], console)
 
 
 def _print_more(what: str, number: int, name: str, console: Console) -> None:
     """How many lines of an adapter or a file were left out."""
     if number > MOST:
-        more = f"… and {number - MOST} more {what} of {name}: results.json has every one."
-        console.print(more, markup=False, soft_wrap=True)
-
-
-def _few(operands: Mapping[str, Number], most: int = 24) -> Iterable[tuple[str, Number]]:
-    yield from list(operands.items())[:most]
-    if len(operands) > most:
-        yield f"… {len(operands) - most} more", Number("", "")
-
-
-def _verdict(outcome: Outcome) -> str:
-    entries = sum(tally.entries for tally in outcome.tallies.values())
-    failures = sum(tally.failures for tally in outcome.tallies.values())
-    compared = f"{entries:,} entries compared in {outcome.seconds:.0f} s"
-    values = sum(judged.values for judged in outcome.vectors)
-    wrong = sum(len(judged.wrong) for judged in outcome.vectors)
-    expected = f" Of {values:,} expected values, {wrong:,} are wrong." if values else ""
-    return {
-        "agree": f"[bold green]agree[/]: {compared}, every one within its derived bound.",
-        "mismatch": f"[bold red]mismatch[/]: {compared}, {failures:,} outside their bounds.",
-        "incomplete": f"[bold yellow]incomplete[/]: {compared}; not all that was asked for could be judged.",
-    }[outcome.verdict] + expected
+        more = f"… and {number - MOST} more {what} of {plain(name)}: results.json has every one."
+        console.print(Text(more), soft_wrap=True)
 
 
 def _of(tallies: Mapping[Key, Tally], **fields: str) -> Mapping[Key, Tally]:
@@ -294,9 +208,9 @@ def _of(tallies: Mapping[Key, Tally], **fields: str) -> Mapping[Key, Tally]:
     return tallies
 
 
-def _table(gap: int = 2) -> Table:
-    """An empty table, its columns ``gap`` apart."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
+def _table() -> Table:
+    """An empty table, its columns a blank apart."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0))
 
 
 def _titled(title: str, meaning: str, table: Table, note: str = "") -> Group:
@@ -304,37 +218,44 @@ def _titled(title: str, meaning: str, table: Table, note: str = "") -> Group:
     return Group(Text(title, "bold"), Text(meaning), table, *([Text(note)] if note else []))
 
 
-def _ordered(dtypes: Iterable[str]) -> list[str]:
-    """Each precision once, in the order of their columns."""
-    return sorted(set(dtypes), key=PRECISIONS.index)
-
-
-def _who(report: AdapterReport) -> str:
-    return f"{report.name} under {report.python}" if report.python else report.name
-
-
 def _count(tally: Tally) -> str:
-    return f"{tally.entries:,}" if tally.entries else "–"
+    """How many entries, in five characters."""
+    if tally.entries < 10_000:
+        return f"{tally.entries:,}" if tally.entries else "–"
+    count, units = float(tally.entries), iter("kMGTP")
+    while count >= 999.5:
+        count, unit = count / 1000, next(units)
+    return f"{count:#.3g}".rstrip(".") + unit
 
 
 def _ulp(tally: Tally) -> str:
     if not tally.entries:
         return "–"
-    worst = tally.worst_ulp
-    return f"{worst:.2f}" if worst < 1000 else f"{worst:.1e}".replace("e+0", "e").replace("e+", "e")
+    return f"{tally.worst_ulp:.2f}" if tally.worst_ulp < 1000 else _power(f"{tally.worst_ulp:.1e}")
 
 
-def _fraction(tally: Tally, width: int = 0) -> str:
-    """The worst fraction of the bound: red if it is a mismatch, "–" if nothing was compared."""
+def _fraction(tally: Tally) -> Text:
+    """The worst fraction of the bound, in three characters: red if it is a mismatch, "–" if nothing was compared."""
     worst = tally.worst_bound_fraction
-    text = "–" if not tally.entries else f"{worst:.2f}" if math.isfinite(worst) else "∞"
-    return f"[red]{text:>{width}}[/]" if tally.failures else f"{text:>{width}}"
+    if not tally.entries:
+        text = "–"
+    elif math.isinf(worst):
+        text = "∞"
+    elif worst < 0.995:
+        text = f"{worst:.2f}"[1:]
+    elif worst < 999.5:
+        text = f"{worst:.1f}" if worst < 9.95 else f"{worst:.0f}"
+    else:
+        text = _power(f"{worst:.0e}")
+    return Text(text, "red" if tally.failures else "")
 
 
-def _fraction_covered(tally: Tally) -> str:
-    """As above, and whether something was not compared."""
-    return _fraction(tally) + ("*" if tally.entries and tally.not_covered else "")
+def _power(text: str) -> str:
+    """A number in scientific notation, its exponent as short as it can be."""
+    return text.replace("e+0", "e").replace("e+", "e")
 
 
-def _plain(text: str | None) -> str:
-    return (text or "").replace("[", "\\[")
+def _marked(tally: Tally) -> Text:
+    """As above, and whether it is a mismatch, or something was not compared."""
+    marks = "!" * bool(tally.failures) + "*" * bool(tally.entries and tally.not_covered)
+    return _fraction(tally).append(marks)

@@ -188,6 +188,13 @@ class ReturnsNothing(Fake):
         return Gradients()
 
 
+class NoDelta(Fake):
+    """Of formula 13 it returns one of two quantities."""
+
+    def trace(self, *arguments: Any) -> Trace:
+        return replace(super().trace(*arguments), dL_da=None)
+
+
 class ChangesItsInput(Fake):
     def trace(self, problem: Problem, mode: str) -> Trace:
         trace = super().trace(problem, mode)

@@ -1,10 +1,12 @@
 """The command line: bad options end in one sentence before any work, and the exit status is the verdict."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -102,6 +104,22 @@ def test_report_that_cannot_be_written_is_refused(below, capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("option", ["--junit", "--summary", "GITHUB_STEP_SUMMARY"])
+@pytest.mark.parametrize(("below", "reason"), [("file/below", "Not a directory"), ("", "Is a directory")])
+def test_file_that_cannot_be_written_is_refused(option, below, reason, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    path = str(tmp_path / below)
+    if option.startswith("--"):
+        given = [option, path]
+    else:
+        given = []
+        monkeypatch.setenv(option, path)
+    sentence = sentence_on_refusal(["--report", str(tmp_path / "report"), *given], capsys)
+    reason = "File exists" if given and below else reason
+    assert sentence == f"{option}: found {path!r} ({reason}), expected a file that can be written to"
+
+
+@pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize(
     ("content", "found"),
     [("#!/bin/sh\necho Python 3.9", "Python 3.9"), ("#!/bin/sh\necho 3.12 >&2", "no Python"), ("\x7fELF", "no Python")],
@@ -115,7 +133,9 @@ def test_interpreter_that_cannot_run_a_worker_is_refused(content, found, capsys,
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize("option", ["--modes", "--dtypes", "--problems", "--networks", "--report", "--network 5", "x"])
+@pytest.mark.parametrize(
+    "option", ["--modes", "--dtypes", "--problems", "--networks", "--report", "--junit", "--network 5", "x"]
+)
 def test_option_that_is_not_understood_is_refused(option, capsys, tmp_path):
     report = [] if option == "--report" else ["--report", str(tmp_path)]
     sentence = sentence_on_refusal([*report, *option.split()], capsys)
@@ -176,6 +196,54 @@ def test_agreement_as_a_program(tmp_path):
     assert (program.returncode, program.stderr) == (0, "")
     assert "agree: 660 entries compared in" in program.stdout
     assert verdict_in(tmp_path / "report") == "agree"
+
+
+def test_what_a_ci_shows(monkeypatch, tmp_path):
+    """Colours and bars are for a terminal; the verdict is the last line, and a job's summary is added to."""
+    job = tmp_path / "job.md"
+    job.write_text("before\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(job))
+    files = ["--junit", str(tmp_path / "new" / "junit.xml"), "--summary", str(tmp_path / "summary.md")]
+    fakes = ["--adapter", FAKES + "WrongValue", "--adapter", FAKES + "Crashes"]
+    program = run_program("--frameworks", *fakes, *SMALL, *files, "--report", str(tmp_path))
+    assert (program.returncode, program.stderr) == (1, "")
+    *rest, last = program.stdout.splitlines()
+    assert re.fullmatch(r"mismatch: 660 entries compared in \d+ s, \d+ outside their bounds\.", last)
+    assert "\x1b" not in program.stdout
+    stop, *before = [line for line in rest if line.startswith("::")]
+    assert [line.split()[0] for line in before] == [
+        "::" + stop.removeprefix("::stop-commands::") + "::",
+        "::error",
+        "::error",
+    ]
+    assert {line for line in rest if line.startswith(("junit: ", "summary: "))} == {
+        f"junit: {files[1]}",
+        f"summary: {files[3]}",
+    }
+    summary = Path(files[3]).read_text(encoding="utf-8")
+    assert summary.startswith("## ❌ mismatch\n")
+    assert job.read_text(encoding="utf-8") == "before\n" + summary
+    root = ElementTree.parse(files[1]).getroot()
+    content = json.loads((tmp_path / "results.json").read_bytes())
+    assert [suite.attrib["name"] for suite in root] == [adapter["name"] for adapter in content["adapters"]]
+    failed = {check["formula"] for check in content["checks"] if check["failures"] and check["check"] == "step"}
+    assert int(root.attrib["failures"]) == len(failed)
+
+
+def test_what_can_no_longer_be_written_costs_nothing_else(capsys, monkeypatch, tmp_path):
+    def vanishing(*arguments):
+        outcome = compare.run.run(*arguments)
+        (tmp_path / "summary.md").mkdir()
+        return outcome
+
+    monkeypatch.setattr(cli, "run", vanishing)
+    files = ["--summary", str(tmp_path / "summary.md"), "--junit", str(tmp_path / "junit.xml")]
+    assert cli.main(["--frameworks", "numpy", *SMALL, *files, "--report", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert err == f"compare: --summary {files[1]}: Is a directory\n"
+    assert out.splitlines()[-1].startswith("agree: 660 entries compared")
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "index.html", "junit.xml", "summary.md"}
 
 
 def test_mismatch_is_printed_in_full(capsys, tmp_path):

@@ -511,11 +511,11 @@ def test_several_runs_become_one_page(agreeing, failing):
     assert len(rows) == 5 + 5 + 3 * 5
 
 
-def test_compare_names_the_page_last(tmp_path, capsys):
+def test_compare_names_the_page_before_the_verdict(tmp_path, capsys):
     arguments = ["--frameworks", "numpy", "--problems", "document", "--networks", "5", "--report", str(tmp_path)]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == [f"results: {tmp_path / 'results.json'}", f"page: {tmp_path / 'index.html'}"]
+    assert lines[-3:-1] == [f"results: {tmp_path / 'results.json'}", f"page: {tmp_path / 'index.html'}"]
     made = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert made == page.make([json.loads((tmp_path / "results.json").read_bytes())])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "results.json"]

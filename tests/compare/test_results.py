@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from compare import results
+from compare import results, schema
 from compare.__main__ import main
+from compare.published import Judged, Wrong
 from compare.run import AdapterReport, Outcome, run
-from compare.tally import Failure, Key, Number, Tally, from_json
+from compare.tally import Case, Failure, Key, Number, Tally, from_json
 from compare.worker import Job
 
 FAKES = "tests.compare.fake_adapters:"
@@ -36,7 +37,7 @@ def job(adapter: str) -> Job:
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
     """Of adapters that end in every way."""
-    fakes = ("WrongValue", "NotANumber", "WrongDtype", "NoFloat64", "NoDevice", "Crashes", "ReturnsNothing")
+    fakes = ("WrongValue", "NotANumber", "WrongDtype", "NoDelta", "NoFloat64", "NoDevice", "Crashes", "ReturnsNothing")
     return run([job("numpy"), *(job(FAKES + fake) for fake in fakes)], timeout=120)
 
 
@@ -83,20 +84,37 @@ def test_every_object_of_the_schema_is_closed_and_complete():
                 yield from objects(part)
 
     found = list(objects(SCHEMA))
-    assert len(found) == 17
-    for schema in found:
-        assert schema["additionalProperties"] is False
-        assert schema["required"] == list(schema["properties"])
+    assert len(found) == 1 + len(SCHEMA["$defs"])
+    for closed in found:
+        assert closed["additionalProperties"] is False
+        assert closed["required"] == list(closed["properties"])
 
 
 def test_schema_has_the_tallies_fields():
-    defined = SCHEMA["$defs"]
-    assert list(defined["check"]["properties"]) == [*Key._fields, *(field.name for field in fields(Tally))]
-    assert list(defined["failure"]["properties"]) == [*(field.name for field in fields(Failure)), "repeat"]
-    assert list(defined["number"]["properties"]) == [field.name for field in fields(Number)]
+    def names(kind: Any) -> set[str]:
+        return {field.name for field in fields(kind)}
+
+    check, failure = {*Key._fields, *names(Tally)}, names(Failure) | {"repeat"}
+    expected = {"Agrees": check, "Fails": check, "NotCompared": check, "Differs": failure, "Unread": failure}
+    expected |= {"Case": names(Case), "Number": names(Number), "Judged": names(Judged), "Wrong": names(Wrong)}
+    assert {name: set(SCHEMA["$defs"][name]["properties"]) for name in expected} == expected
+
+
+def test_schema_is_the_one_of_the_types():
+    """If not: python -m compare.schema > compare/results.schema.json."""
+    assert results.SCHEMA_PATH.read_text(encoding="utf-8") == schema.text() + "\n"
+
+
+def test_schema_takes_what_is_covered_in_part(content):
+    (check,) = (
+        c for c in content["checks"] if c["adapter"] == "NoDelta" and c["formula"] == "13" and c["dtype"] == "float32"
+    )
+    assert check["entries"] > 0
+    assert check["not_covered"] == "the adapter returns no dL_da"
 
 
 SPOILED: dict[str, Any] = {
+    "another version": lambda c: c.update(schema="0"),
     "a missing property": lambda c: c["checks"][0].pop("worst_ulp"),
     "a negative layer": lambda c: c["checks"][0].update(layer=-1),
     "an unknown property": lambda c: c.update(notes=""),
@@ -106,6 +124,7 @@ SPOILED: dict[str, Any] = {
     "a failure without a place": lambda c: failing(c, "WrongValue").update(first_failure=None),
     "a place without a failure": lambda c: failing(c, "WrongValue").update(failures=0),
     "a value without the formula's": lambda c: failing(c, "WrongValue")["first_failure"].update(expected=None),
+    "a worst case where nothing was compared": lambda c: c["checks"][0].update(entries=0, not_covered="no a"),
     "nothing compared without a reason": lambda c: c["checks"][0].update(entries=0),
     "a file without its values": lambda c: c["vectors"].append({"file": "a.json", "wrong": []}),
     "no command": lambda c: failing(c, "WrongValue")["first_failure"].pop("repeat"),
@@ -156,7 +175,8 @@ def test_every_tally_is_in_the_file(outcome, content):
 def test_adapters_and_digests(content):
     adapters = {adapter["name"]: adapter for adapter in content["adapters"]}
     assert list(adapters) == [
-        "numpy", "WrongValue", "NotANumber", "WrongDtype", "NoFloat64", FAKES + "NoDevice", "Crashes", "ReturnsNothing"
+        "numpy", "WrongValue", "NotANumber", "WrongDtype", "NoDelta", "NoFloat64", FAKES + "NoDevice", "Crashes",
+        "ReturnsNothing",
     ]  # fmt: skip
     assert adapters["Crashes"]["reason"].startswith("the worker was ended by SIGKILL (")
     assert adapters["NoFloat64"]["not_offered"] == [{"mode": "eager", "dtype": "float64", "reason": "no float64 here"}]
