@@ -3,13 +3,12 @@
 # /// script
 # dependencies = ["nox>=2025.10"]
 # ///
-"""Sessions: ``nox -s compare``, ``nox -s certify``, ``nox -s soak``, ``nox -s tests``, ``nox -s faults``,
-``nox -s fuzz``, ``nox -s mutants``, ``nox -s browser``, ``nox -s lint``.
-"""
+"""The sessions; ``nox -l`` lists them."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import nox
@@ -21,6 +20,13 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["compare"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+RELEASES = {
+    "pytorch": ("2.13",),  # of others, few machines' pip finds a CPU build
+    "jax": ("0.7", "0.8", "0.9", "0.10"),
+    "tensorflow": ("2.18", "2.19", "2.20", "2.21"),
+    "sklearn": ("1.7", "1.8", "1.9"),
+}
+ENVIRONMENTS: list[str] = []  # for `together`: what `isolated` and `canary` have made in this run
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -35,6 +41,47 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize(
+    ["name", "release"], [nox.param(n, r, id=f"{n} {r}") for n, releases in RELEASES.items() for r in releases]
+)
+def isolated(session: nox.Session, name: str, release: str) -> None:
+    """Compare each framework, in several releases, each in an environment of its own; options after ``--``."""
+    _isolate(session, name, requirements(name, release))
+
+
+@nox.session
+@nox.parametrize("name", [nox.param(name, id=name) for name in RELEASES])
+def canary(session: nox.Session, name: str) -> None:
+    """Compare the newest release of each framework, nothing pinned; options after ``--``."""
+    _isolate(session, name, requirements(name))
+
+
+def requirements(name: str, release: str | None = None) -> list[str]:
+    """What ``pyproject.toml`` asks for, the framework in that release; without one, nothing pinned."""
+    group = nox.project.dependency_groups(PROJECT, name)
+    pin = r"==[\d.]+\*"
+    if release is None:
+        return [re.sub(pin, "", each) for each in group]
+    (pinned,) = re.findall(pin, group[0])
+    return [each.replace(pinned, f"=={release}.*") for each in group]
+
+
+def _isolate(session: nox.Session, name: str, framework: list[str]) -> None:
+    session.install("--upgrade", *nox.project.dependency_groups(PROJECT, "worker"), *framework)
+    ENVIRONMENTS.extend(("--python", f"{name}={os.path.join(session.bin, 'python')}"))
+    session.notify("together")
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """One table and page of all environments that ``isolated`` and ``canary`` made: they run this."""
+    if not ENVIRONMENTS:
+        session.error("found no environment, expected those of nox -s isolated or nox -s canary")
+    _install(session)
+    session.run("python", "-m", "compare", *ENVIRONMENTS, *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Compare millions of random networks, and go on where that was ended; options after ``--``."""
     _install(session, "frameworks")
@@ -46,6 +93,13 @@ def certify(session: nox.Session) -> None:
     """Measure every framework's sigmoid on all inputs and write adapters/certified.json; options after ``--``."""
     _install(session, "frameworks")
     session.run("python", "-m", "compare.certify", *session.posargs)
+
+
+@nox.session
+def findings(session: nox.Session) -> None:
+    """Repeat every finding and write FINDINGS.md; names after ``--`` repeat only these."""
+    _install(session, "frameworks")
+    session.run("python", "-m", "findings", *session.posargs)
 
 
 @nox.session
@@ -94,12 +148,21 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the suite's speed beside every peer's and write it into the README; half an hour; options after ``--``."""
+    _install(session, "frameworks", "bench")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types; needs no framework."""
+    """Check style, types, and the workflows in .github/; needs no framework."""
     _install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+    session.run("actionlint")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from adapters.interface import Adapter, Arithmetic, Gradients, Jacobians, NotOff
 
 Function = Callable[..., Any]
 
+_enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # before 0.8
+
 # σ = 1 / (1 + e⁻ᵃ). Float32: measured over all inputs 2.48. Float64: XLA's budget for exp is 1.5 ULP, 2 · 1.5 + 2.
 # The short formats round three times: e⁻ᵃ, the sum and the quotient. On GPUs XLA's budgets are 7.5 ULP and 1.5.
 _SIGMOID_ULP = {
@@ -139,7 +141,7 @@ class JAX(Adapter):
     @contextmanager
     def _configured(self) -> Iterator[None]:
         """Real float64, and matrix products in full precision; both as before afterwards."""
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.default_device(self.device):
+        with _enable_x64(True), jax.default_matmul_precision("highest"), jax.default_device(self.device):
             yield
 
 
