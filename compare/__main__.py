@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters import REGISTRY, installed
-from compare import diff, results
+from compare import diff, expect, results
 from compare.options import Parser, known, number, seconds
 from compare.problems import DTYPES, PROBLEMS, VECTORS
 from compare.published import Judged, judge, load, problem
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     jobs, pythons = _plan(options, parser)
     vectors = _judged(jobs[0], parser) if options.vectors else []
+    expected = _expected(options, parser) if options.expect else []
     _probe(options, parser)  # before the work, not after it
     chosen = {
         "device": options.device,
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"compare: a worker cannot be started: {error.strerror or error}", file=sys.stderr)
             return machine.JUDGED_NOTHING
         outcome.vectors = vectors
+        outcome.expected = expect.judge(expected, outcome.tallies)
         content = results.as_json(outcome, chosen)
         terminal.show(outcome, content, console)
     unknown = set(options.modes or ()) - {mode for adapter in outcome.adapters for mode in adapter.modes}
@@ -85,6 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     github.annotate(content, console)
     terminal.verdict(content, console)
     return outcome.exit_status if written else machine.JUDGED_NOTHING
+
+
+def _expected(options: argparse.Namespace, parser: Parser) -> list[expect.Expected]:
+    try:
+        return expect.load(options.expect)
+    except ValueError as error:
+        parser.error(f"--expect: {error}")
 
 
 def _probe(options: argparse.Namespace, parser: Parser) -> None:
@@ -165,6 +174,7 @@ def _options() -> Parser:
     add("--device", default="cpu", metavar="NAME", help="handed to the adapters; default: cpu")
     add("--timeout", type=seconds, default=600.0, metavar="SECONDS", help="per adapter and task; default: 600")
     add("--report", default="report", metavar="DIR", help="where results.json and index.html go; default: report/")
+    add("--expect", metavar="FILE", help="rows that are known to deviate, in TOML; form: compare/expect.py")
     add("--junit", metavar="FILE", help="where the results go as JUnit XML; default: nowhere")
     add("--summary", metavar="FILE", help="where a summary goes as Markdown; default: nowhere")
     add("--list", action="store_true", help="list adapters, modes, precisions, problems and formulas")

@@ -281,8 +281,8 @@ def _print_ways(found: Difference, ways: Sequence[Way], console: Console) -> Non
         )
         table.add_row(*map(_plain, way), *cells, f"{now:.3g}", f"{was:.3g}", word)
     console.print(Text("What changed", "bold"))
-    console.print("Quantities with other bits; of their entries that were kept, how many and how far;")
-    console.print("the gradients' largest distance from the exact derivative, in ULP.")
+    console.print("quantities with other bits; of their entries that were kept, how many, how far;")
+    console.print("and the gradients' largest distance from the exact derivative, in ULP")
     console.print(table, "", sep="\n")
     for way, own in found.changed.items():
         problems: dict[str, dict[str, None]] = {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from compare.expect import row_of
 from compare.run import AdapterReport, Outcome
 from compare.tally import Key, Tally, to_json
 
@@ -36,10 +37,11 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> schema.Results:
     reports = {report.name: report for report in outcome.adapters}
     verdict: Any = outcome.verdict
     checks: list[Any] = []
-    worst = _worst(outcome.tallies)
+    worst, known = _worst(outcome.tallies), {expected.row for expected in outcome.expected}
     for key, tally in outcome.tallies.items():
         row = to_json(key, tally)
         if row["first_failure"] is not None:
+            row["expected"] = row_of(key) in known
             row["first_failure"]["repeat"] = repeat_command(key, reports[key.adapter], options)
         if key not in worst:  # with all of them, the file would be three times as large
             row["worst"] = None
@@ -62,6 +64,7 @@ def as_json(outcome: Outcome, options: Mapping[str, Any]) -> schema.Results:
         "adapters": [_adapter(report) for report in outcome.adapters],
         "checks": checks,
         "vectors": [cast("schema.Judged", asdict(judged)) for judged in outcome.vectors],
+        "expected": [cast("schema.Expected", asdict(expected)) for expected in outcome.expected],
         "shown": {report.name: report.shown for report in outcome.adapters},
         "bits": bits,
         "kept": dict(sorted(kept)),

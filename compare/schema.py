@@ -141,6 +141,8 @@ class Fails(_Compared):
 
     failures: Positive
     first_failure: Differs | Unread
+    expected: bool
+    """whether --expect lists it"""
 
 
 @_closed
@@ -237,6 +239,21 @@ class Judged(TypedDict):
 
 
 @_closed
+class Expected(TypedDict):
+    """A row that --expect lists as known to deviate, over all layers."""
+
+    adapter: str
+    mode: str
+    dtype: str
+    problem: str
+    check: Literal["step", "end-to-end"]
+    formula: str
+    reason: str
+    link: str
+    found: Literal["deviates", "agrees", "not compared"]
+
+
+@_closed
 class Saturation(TypedDict):
     """Relative errors of σ′ at each a: the framework's own σ′, and σ(a)σ(−a) of its own σ."""
 
@@ -309,13 +326,17 @@ class Results(TypedDict):
     schema: Literal["1"]
     """the version of this form"""
     verdict: Literal["agree", "mismatch", "incomplete"]
-    """mismatch if anything differed, else incomplete if anything could not be judged, else agree"""
+    """mismatch if anything differed that was not expected to, or did not that was; else incomplete if anything could not
+    be judged; else agree
+    """
     environment: Environment
     adapters: Annotated[list[Ran | Broke], Field(min_length=1)]
     checks: list[Agrees | Fails | NotCompared]
     """how each formula fared in each layer"""
     vectors: list[Judged]
     """the expected values in the files of the problem vectors, judged by the exact values"""
+    expected: list[Expected]
+    """what became of the rows that --expect lists: one that agrees is a mismatch"""
     shown: dict[str, dict[str, dict[str, Shown]]]
     """what the page shows beside the verdicts, by adapter, mode and precision"""
     bits: dict[str, dict[str, dict[str, dict[str, dict[Literal["step", "end-to-end"], dict[str, Digest]]]]]]

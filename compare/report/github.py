@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from compare.expect import AGREES
 from compare.report import summary, words
 from compare.report.words import TEXTS, Content, plain
 
@@ -66,6 +67,8 @@ def _errors(content: Content) -> Iterator[str]:
         said = [TEXTS[check["formula"]], *(f"{name}: {text}" for name, text in words.facts(check))]
         said += [words.further(others)] if others else []
         yield _command("error", f"mismatch: {words.title(check)}", "\n".join(said))
+    for line in words.deviations(content, AGREES):
+        yield _command("error", "expected to deviate, but agrees", line)
     for judged in content["vectors"]:
         for wrong in words.wrong_values(judged):
             yield _command("error", f"mismatch: {plain(judged['file'])}", wrong)

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from compare.expect import AGREES, DEVIATES, NOT_COMPARED
 from compare.report import words
 from compare.report.words import END_TO_END, TEXTS, Content, plain
 
 EXPECTED = "expected values"
 """The suite of the files that --vectors named."""
+
+
+DEVIATIONS = "expected deviations"
+"""The suite of the rows that --expect lists."""
 
 
 def make(content: Content) -> str:
@@ -23,6 +28,8 @@ def make(content: Content) -> str:
         seconds = sum(content["timings"]["adapters"].get(adapter["name"], {}).values())
         properties = {name: adapter[name] for name in ("framework", "version", "python")}
         _add_suite(root, adapter["name"], seconds, properties, _cases(content, adapter))
+    if content["expected"]:
+        _add_suite(root, DEVIATIONS, 0, {}, _deviations(content))
     if content["vectors"]:
         _add_suite(root, EXPECTED, 0, {}, map(_file, content["vectors"]))
     _count(root)
@@ -70,7 +77,7 @@ def _cases(content: Content, adapter: Content) -> Iterator[Element]:
 
 
 def _compared(place: str, name: str, checks: Sequence[Content]) -> Element:
-    failed = [check for check in checks if check["failures"]]
+    failed = [check for check in checks if words.differs(check)]
     if failed:
         lines = [f"{name:<12} {text}".rstrip() for name, text in words.facts(failed[0])]
         lines += [f"{len(failed) - 1} further checks of it failed."] if failed[1:] else []
@@ -78,6 +85,9 @@ def _compared(place: str, name: str, checks: Sequence[Content]) -> Element:
         return _case(place, name, "failure", message, "\n".join(lines))
     entries, unjudged = (sum(check[name] for check in checks) for name in ("entries", "unjudged"))
     reasons = sorted({f"not covered: {check['not_covered']}" for check in checks if check["not_covered"]})
+    known = sum(check["failures"] for check in checks)
+    if known:
+        return _case(place, name, "skipped", f"{known:,} of {entries:,} entries deviate, as is expected")
     if not entries:
         return _case(place, name, "skipped", "; ".join(reasons) or "no problem that was run has it")
     worst = max(check["worst_bound_fraction"] for check in checks)
@@ -86,6 +96,13 @@ def _compared(place: str, name: str, checks: Sequence[Content]) -> Element:
     case = _case(place, name)
     SubElement(case, "system-out").text = plain("; ".join(found))
     return case
+
+
+def _deviations(content: Content) -> Iterator[Element]:
+    for found, kind in ((DEVIATES, "skipped"), (AGREES, "failure"), (NOT_COMPARED, "skipped")):
+        for line in words.deviations(content, found):
+            row, _, reason = line.partition(": formula ")
+            yield _case(DEVIATIONS, f"{row}: formula {reason.partition(':')[0]}", kind, f"{found}: {reason}")
 
 
 def _file(judged: Content) -> Element:

@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from compare.report import figure, pictures
+from compare.expect import AGREES
+from compare.report import figure, pictures, words
 from compare.report.reproduce import reproduction
 from compare.results import repeat_command
 from compare.run import AdapterReport
@@ -78,7 +79,12 @@ class Row:
     @property
     def failures(self) -> int:
         """How many of them failed."""
-        return sum(check["failures"] for check in self.checks)
+        return sum(check["failures"] for check in self.checks if words.differs(check))
+
+    @property
+    def known(self) -> int:
+        """How many deviate as is expected."""
+        return sum(check["failures"] for check in self.checks if check["failures"] and check["expected"])
 
     @property
     def worst(self) -> Mapping[str, Any]:
@@ -150,6 +156,7 @@ def make(results: Sequence[Mapping[str, Any]]) -> str:
         growth=pictures.growth(curves),
         learning=pictures.learning(curves),
         runs=results,
+        expected=sorted((row for content in results for row in content["expected"]), key=lambda row: row["found"]),
         vectors=[judged for content in results for judged in content["vectors"]],
         problems=_problems(results),
         commands={command: f"c{number}" for number, command in enumerate(repeated)},
@@ -233,6 +240,8 @@ def _verdict(results: Sequence[Mapping[str, Any]], rows: Mapping[str, Sequence[R
         "entries": sum(row.entries for row in every),
         "failures": sum(row.failures for row in every),
         "wrong": sum(len(judged["wrong"]) for content in results for judged in content["vectors"]),
+        "known": sum(row.known for row in every),
+        "agreeing": sum(row["found"] == AGREES for content in results for row in content["expected"]),
         "unjudged": sum(row.unjudged for row in every),
         "printed": sum(not number.startswith("b") for number in covered),
         "frameworks": list(dict.fromkeys(row.adapter.title for row in compared)),
@@ -262,7 +271,7 @@ def _failures(adapters: Iterable[Adapter]) -> dict[str, Any]:
     texts = {formula.number: formula for formula in LEDGER}
     shown, others = [], 0
     for adapter in adapters:
-        failed = [check for check in adapter.checks if check["failures"]]
+        failed = [check for check in adapter.checks if words.differs(check)]
         failed.sort(key=lambda check: (*_group(check), _NUMBERS[check["formula"]], check["layer"]))
         for _, group in groupby(failed, _group):
             first, *rest = group
@@ -296,14 +305,17 @@ def _summary(adapters: Iterable[Adapter]) -> Iterator[dict[str, Any]]:
                 continue
             steps = [check for check in own if check["check"] == "step"]
             missing = {check["formula"] for check in steps if check["not_covered"]}
-            failures, entries = (sum(check[name] for check in own) for name in ("failures", "entries"))
+            entries = sum(check["entries"] for check in own)
+            verdict = "agree" if entries else "unjudged"
+            if any(check["failures"] for check in own):
+                verdict = "mismatch" if any(map(words.differs, own)) else "expected"
             yield {
                 "adapter": adapter,
                 "mode": mode,
                 "formulas": len({check["formula"] for check in steps if check["entries"]} - missing),
                 "entries": entries,
                 "fractions": {dtype: _fractions(own, dtype) for dtype in FORMATS},
-                "verdict": "mismatch" if failures else "agree" if entries else "unjudged",
+                "verdict": verdict,
             }
         if failed or not any(check["entries"] for check in adapter.checks):
             yield {

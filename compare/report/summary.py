@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from compare.expect import AGREES, DEVIATES, NOT_COMPARED
 from compare.report import words
 from compare.report.words import MOST, TEXTS, Content, plain
 
 LONGEST = 1000
 """Characters of a reason that are shown: GitHub takes a summary of up to 1 MiB."""
 
-_SIGNS = {"agree": "✅", "mismatch": "❌", "failed": "❌", "incomplete": "⚠️", "unjudged": "⚠️"}
+_SIGNS = {"agree": "✅", "expected": "☑️", "mismatch": "❌", "failed": "❌", "incomplete": "⚠️", "unjudged": "⚠️"}
 
 
 def make(content: Content) -> str:
@@ -20,6 +21,8 @@ def make(content: Content) -> str:
     parts = [f"## {_SIGNS[word]} {word}", words.verdict(content)]
     parts.append("\n".join(_table(content)))
     parts += _failures(content)
+    parts += _list("Expected to deviate", words.deviations(content, DEVIATES))
+    parts += _list("Expected to deviate, but not compared", words.deviations(content, NOT_COMPARED))
     for title, said in {
         "Not covered": words.not_covered, "Not judged": words.not_judged, "Not available": words.not_available
     }.items():  # fmt: skip
@@ -42,7 +45,9 @@ def _table(content: Content) -> Iterator[str]:
             if not own:
                 continue
             entries = sum(check["entries"] for check in own)
-            word = "mismatch" if any(c["failures"] for c in own) else "agree" if entries else "unjudged"
+            word = "agree" if entries else "unjudged"
+            if any(check["failures"] for check in own):
+                word = "mismatch" if any(map(words.differs, own)) else "expected"
             fractions = (_fractions([check for check in own if check["dtype"] == dtype]) for dtype in dtypes)
             counts = (f"{words.covered(own)}/{len(TEXTS)}", f"{entries:,}")
             yield _row([who, version, _code(mode), *counts, *fractions, f"{_SIGNS[word]} {word}"])
@@ -70,6 +75,7 @@ def _failures(content: Content) -> Iterator[str]:
     yield from _list("Failed", failed)
     wrong = [f"{plain(judged['file'])}: {line}" for judged in content["vectors"] for line in words.wrong_values(judged)]
     yield from _list("Wrong expected values", wrong)
+    yield from _list("Expected to deviate, but agree", words.deviations(content, AGREES))
     mismatches = words.by_importance(content)
     if mismatches:
         yield "### Mismatches"

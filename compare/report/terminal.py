@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from compare.expect import AGREES, DEVIATES, NOT_COMPARED, Row, row_of
 from compare.report import words
 from compare.report.words import MOST, Content, plain
 from compare.run import AdapterReport, Listener, Outcome
@@ -22,7 +23,14 @@ from reference.formulas import LEDGER
 WIDTH = 80
 """Every table fits in it: long formulas are wrapped, and long names of modes."""
 
-COLOURS = {"agree": "green", "mismatch": "red", "failed": "red", "incomplete": "yellow", "unjudged": "yellow"}
+COLOURS = {
+    "agree": "green",
+    "expected": "yellow",
+    "mismatch": "red",
+    "failed": "red",
+    "incomplete": "yellow",
+    "unjudged": "yellow",
+}
 
 
 def printed(width: int = WIDTH) -> Console:
@@ -81,6 +89,16 @@ def show(outcome: Outcome, content: Content, console: Console) -> None:
         reasons = [f"{words.who(adapter)}: {plain(reason)}" for reason in report.reasons]
         _say(console, "failed", "red", reasons[:MOST])
         _print_more("reasons", len(reasons), report.name, console)
+    for what, style, found in (
+        ("expected", "yellow", DEVIATES),
+        ("mismatch", "bold red", AGREES),
+        ("not compared", "yellow", NOT_COMPARED),
+    ):
+        lines = words.deviations(content, found)
+        said = " agrees, and is expected to deviate" if found == AGREES else ""
+        _say(console, what + said, style, lines[:MOST])
+        if len(lines) > MOST:
+            console.print(f"… and {len(lines) - MOST} more of these rows: results.json has every one.")
     for judged in content["vectors"]:
         wrong = [f"{plain(judged['file'])}: {value}" for value in words.wrong_values(judged)]
         _say(console, "mismatch", "bold red", wrong[:MOST])
@@ -158,7 +176,8 @@ def _summary(outcome: Outcome) -> Group:
         for mode in report.modes:
             own = _of(theirs, mode=mode)
             if own:
-                table.add_row(Text(plain(report.name)), Text(plain(mode)), *_summary_cells(own, dtypes))
+                known = {expected.row for expected in outcome.expected}
+                table.add_row(Text(plain(report.name)), Text(plain(mode)), *_summary_cells(own, dtypes, known))
         if report.status == "failed" or not theirs:
             word = "failed" if report.status == "failed" else "unjudged"
             table.add_row(Text(plain(report.name)), *["–"] * (3 + len(dtypes)), Text(word, COLOURS[word]))
@@ -166,7 +185,7 @@ def _summary(outcome: Outcome) -> Group:
     return _titled("Summary", meaning, table)
 
 
-def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[str | Text]:
+def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str], known: set[Row]) -> Iterator[str | Text]:
     step, end = _of(own, check="step"), _of(own, check="end-to-end")
     missing = {key.formula for key, tally in step.items() if tally.not_covered}
     covered = {key.formula for key, tally in step.items() if tally.entries} - missing
@@ -176,7 +195,10 @@ def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[
     for dtype in dtypes:
         pair = (_fraction(total(_of(checks, dtype=dtype))) for checks in (step, end))
         yield Text("/").join(pair) if _of(own, dtype=dtype) else "–"
-    word = "mismatch" if everything.failures else "agree" if everything.entries else "unjudged"
+    word = "agree" if everything.entries else "unjudged"
+    if everything.failures:
+        differs = any(tally.failures and row_of(key) not in known for key, tally in own.items())
+        word = "mismatch" if differs else "expected"
     yield Text(word, COLOURS[word])
 
 

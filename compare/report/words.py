@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import Any
 
+from compare.expect import AGREES, DEVIATES
 from reference.formulas import LEDGER
 from reference.rounding import FORMATS
 
@@ -36,13 +37,18 @@ def plain(text: str) -> str:
 
 def verdict(content: Content) -> str:
     """What follows the word."""
-    entries, failures = (sum(check[name] for check in content["checks"]) for name in ("entries", "failures"))
+    entries = sum(check["entries"] for check in content["checks"])
+    failures, known = (sum(c["failures"] for c in content["checks"] if differs(c) == wrong) for wrong in (True, False))
     compared = f"{entries:,} entries compared in {content['timings']['total']:.0f} s"
     values = sum(judged["values"] for judged in content["vectors"])
     wrong = sum(len(judged["wrong"]) for judged in content["vectors"])
     expected = f" Of {values:,} expected values, {wrong:,} are wrong." if values else ""
+    listed = len(deviations(content, DEVIATES))
+    expected += f" {known:,} entries of {listed:,} rows deviate as expected." if known else ""
+    agreeing = len(deviations(content, AGREES))
+    expected += f" {agreeing:,} rows that are expected to deviate agree." if agreeing else ""
     return {
-        "agree": f"{compared}, every one within its derived bound.",
+        "agree": f"{compared}, every {'other one' if known else 'one'} within its derived bound.",
         "mismatch": f"{compared}, {failures:,} outside their bounds.",
         "incomplete": f"{compared}; not all that was asked for could be judged.",
     }[content["verdict"]] + expected
@@ -65,11 +71,28 @@ def modes(content: Content, adapter: Content) -> list[str]:
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
+def differs(check: Content) -> bool:
+    """Whether an entry failed, in a row that is not expected to deviate."""
+    return bool(check["failures"]) and not check["expected"]
+
+
+def deviations(content: Content, found: str) -> list[str]:
+    """A line for each row that is expected to deviate, of those that were found to do so, to agree, or not compared."""
+    return [
+        plain(
+            f"{row['adapter']} {row['mode']} {row['dtype']}, {row['problem']}, {row['check']}: formula {row['formula']}:"
+            f" {row['reason']} ({row['link']})"
+        )
+        for row in content["expected"]
+        if row["found"] == found
+    ]
+
+
 def first_failures(content: Content, adapter: Content) -> list[tuple[Content, int]]:
     """The first check that failed, in the ledger's order, of each mode, precision, problem and kind of an adapter's
     checks, and how many further formulas failed there.
     """
-    failed = [check for check in content["checks"] if check["adapter"] == adapter["name"] and check["failures"]]
+    failed = [check for check in content["checks"] if check["adapter"] == adapter["name"] and differs(check)]
     failed.sort(key=lambda check: (*_group(check), _ORDER[check["formula"]], check["layer"]))
     groups = [list(group) for _, group in groupby(failed, _group)]
     return [(group[0], len({check["formula"] for check in group}) - 1) for group in groups]

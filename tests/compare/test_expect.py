@@ -1,12 +1,16 @@
 """Rows that are known to deviate: the list is read, and strict."""
 
+import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compare import expect
+from compare import expect, results
+from compare.__main__ import main
 from compare.tally import Key, Tally
 
 LIST = """
@@ -99,3 +103,113 @@ def test_whatever_is_in_the_file_there_is_a_list_or_a_sentence(tmp_path_factory,
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"known\.toml: "):
         expect.load(str(path))
+
+
+# --- a run with a list ----------------------------------------------------------------------------------------------
+
+COMMAND = [
+    "--frameworks",
+    "--adapter",
+    "tests.compare.fake_adapters:WrongValue",
+    "--problems",
+    "document",
+    "--networks",
+    "5",
+]
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(
+        "[[deviation]]\n"
+        + "".join(f"{name} = {json.dumps(row[name])}\n" for name in ("adapter", "mode", "dtype", "problem", "check", "formula"))
+        + 'reason = "a[0] is\u2026 <b>wrong</b>"\nlink = "https://example.org/1"\n'
+        for row in rows
+    )  # fmt: skip
+
+
+def compared(tmp_path: Path, text: str, capsys: Any) -> tuple[int, Any, str]:
+    (tmp_path / "known.toml").write_text(text, encoding="utf-8")
+    places = [
+        "--report",
+        str(tmp_path),
+        "--junit",
+        str(tmp_path / "junit.xml"),
+        "--summary",
+        str(tmp_path / "summary.md"),
+    ]
+    status = main([*COMMAND, "--expect", str(tmp_path / "known.toml"), *places])
+    return status, results.load(str(tmp_path / "results.json")), capsys.readouterr().out
+
+
+def junit(tmp_path: Path) -> dict[str, int]:
+    root = ET.parse(tmp_path / "junit.xml").getroot()
+    return {tag: len(list(root.iter(tag))) for tag in ("failure", "error")}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> list[dict[str, Any]]:
+    """Those that fail where nothing is expected, each once."""
+    report = tmp_path_factory.mktemp("report")
+    assert main([*COMMAND, "--report", str(report)]) == 1
+    found = [row for row in results.load(str(report / "results.json"))["checks"] if row["failures"]]
+    assert not any(row["expected"] for row in found)
+    return list({tuple(row[name] for name in ("dtype", "check", "formula")): row for row in found}.values())
+
+
+def test_a_run_whose_deviations_are_all_expected_agrees(rows, tmp_path, capsys):
+    status, content, printed = compared(tmp_path, lines(rows), capsys)
+    assert (status, content["verdict"]) == (0, "agree")
+    assert {row["found"] for row in content["expected"]} == {"deviates"}
+    assert all(row["expected"] for row in content["checks"] if row["failures"])
+    assert printed.splitlines()[-1].startswith("agree: ")
+    assert printed.splitlines()[-1].endswith(f" entries of {len(rows)} rows deviate as expected.")
+    assert "mismatch" not in printed.replace("! mismatch", "")
+    assert "expected  WrongValue eager float32, document, step: formula 1: a[0] is… <b>wrong</b>" in printed
+    assert junit(tmp_path) == {"failure": 0, "error": 0}
+    assert "### Expected to deviate" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "which are expected to deviate, lies within" in page
+    assert 'id="failures"' not in page
+    assert "<b>wrong</b>" not in page
+
+
+def test_a_deviation_that_is_not_expected_is_a_mismatch(rows, tmp_path, capsys):
+    status, content, printed = compared(tmp_path, lines(rows[1:]), capsys)
+    assert (status, content["verdict"]) == (1, "mismatch")
+    unexpected = {
+        (row["dtype"], row["check"], row["formula"])
+        for row in content["checks"]
+        if row["failures"] and not row["expected"]
+    }
+    assert unexpected == {tuple(rows[0][name] for name in ("dtype", "check", "formula"))}
+    assert printed.count("mismatch  WrongValue") == 1
+    assert junit(tmp_path) == {"failure": 1, "error": 0}
+
+
+def test_a_row_that_agrees_again_is_a_failure_of_the_list(rows, tmp_path, capsys):
+    agreeing = rows[0] | {"formula": "12", "check": "step"}
+    status, content, printed = compared(tmp_path, lines([*rows, agreeing]), capsys)
+    assert (status, content["verdict"]) == (1, "mismatch")
+    assert [row["formula"] for row in content["expected"] if row["found"] == "agrees"] == ["12"]
+    assert (
+        f"agrees, and is expected to deviate  WrongValue eager {agreeing['dtype']}, document, step: formula 12: "
+        in printed
+    )
+    assert printed.splitlines()[-1].endswith(" 1 rows that are expected to deviate agree.")
+    assert junit(tmp_path) == {"failure": 1, "error": 0}
+    assert "### Expected to deviate, but agree" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_row_that_was_not_compared_is_said_to_be_so_and_fails_nothing(rows, tmp_path, capsys):
+    elsewhere = rows[0] | {"adapter": "jax"}
+    status, _, printed = compared(tmp_path, lines([*rows, elsewhere]), capsys)
+    assert status == 0
+    assert f"not compared  jax eager {elsewhere['dtype']}, document, " in printed
+
+
+def test_a_list_that_cannot_be_read_ends_the_run_before_it_begins(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*COMMAND, "--expect", str(tmp_path), "--report", str(tmp_path / "report")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"compare: --expect: {tmp_path}: found no readable file")
+    assert not (tmp_path / "report").exists()

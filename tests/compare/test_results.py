@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from compare import results, schema
 from compare.__main__ import main
+from compare.expect import Expected
 from compare.published import Judged, Wrong
 from compare.run import AdapterReport, Outcome, run
 from compare.tally import Case, Failure, Key, Number, Tally, from_json
@@ -95,8 +96,20 @@ def test_schema_has_the_tallies_fields():
         return {field.name for field in fields(kind)}
 
     check, failure = {*Key._fields, *names(Tally)}, names(Failure) | {"repeat"}
-    expected = {"Agrees": check, "Fails": check, "NotCompared": check, "Differs": failure, "Unread": failure}
-    expected |= {"Case": names(Case), "Number": names(Number), "Judged": names(Judged), "Wrong": names(Wrong)}
+    expected = {
+        "Agrees": check,
+        "Fails": check | {"expected"},
+        "NotCompared": check,
+        "Differs": failure,
+        "Unread": failure,
+    }
+    expected |= {
+        "Expected": names(Expected),
+        "Case": names(Case),
+        "Number": names(Number),
+        "Judged": names(Judged),
+        "Wrong": names(Wrong),
+    }
     assert {name: set(SCHEMA["$defs"][name]["properties"]) for name in expected} == expected
 
 
