@@ -27,6 +27,7 @@ import numpy as np
 
 from compare.tally import Case, Failure, Number, Tally
 from reference.backprop import backprop, forward_mode
+from reference.backprop import gradients as gradients_of
 from reference.exact import Exact
 from reference.formulas import LEDGER, Formula, Operand, Statement, linear, output_error, sigmoid
 from reference.network import (
@@ -80,14 +81,15 @@ def end_to_end(
     finite = _finite(given)
     with np.errstate(all="ignore"):
         numbers = problem.map(arithmetic.exact)
-        expected = backprop(numbers)
+        expected = gradients_of(numbers)
         if arithmetic.forward:
-            assert expected.h is not None  # `backprop` leaves nothing out
-            assert expected.loss is not None
-            finite &= np.isfinite(expected.loss.error)  # a tangent of 0 times an L that overflows is a NaN
-            carried = forward_mode(numbers, expected.h)
+            trace = backprop(numbers)
+            assert trace.h is not None  # `backprop` leaves nothing out
+            assert trace.loss is not None
+            finite &= np.isfinite(trace.loss.error)  # a tangent of 0 times an L that overflows is a NaN
+            carried = forward_mode(numbers, trace.h)
             expected = replace(expected, dL_dw=carried.dL_dw, dL_db=carried.dL_db)
-    marked = backprop(problem.map(_marked)) if _any_nan(given) else None
+    marked = gradients_of(problem.map(_marked)) if _any_nan(given) else None
     shapes = quantity_shapes(problem)
     tallies: Tallies = {}
     for field in fields(Gradients):

@@ -13,44 +13,59 @@ from reference.network import Array, Gradients, Network, Problem, Trace
 
 def backprop(problem: Problem) -> Trace:
     """Every quantity of the document for ``problem``, in the problem's own numbers. Shapes as in `Trace`."""
-    network, t, eta = problem.network, problem.t, problem.eta
-    layers = range(network.depth)
-
-    h_below, a, h = problem.x, [], []
-    inputs = []
-    for w, b in zip(network.w, network.b, strict=True):
-        inputs.append(h_below)
-        a.append(f.linear(h_below, w, b))
-        h_below = f.sigmoid(a[-1])
-        h.append(h_below)
-    y = h[-1]
-
-    dL_dh: list[Array] = [f.output_error(y, t)]
-    dL_da: list[Array] = [f.output_delta(y, t)]
-    for layer in reversed(layers[:-1]):
-        w_next = network.w[layer + 1]
-        dL_dh.insert(0, f.hidden_error(dL_da[0], w_next))
-        dL_da.insert(0, f.hidden_delta(dL_da[0], w_next, h[layer]))
-
-    dL_dw = [f.weight_gradient(delta, x) for delta, x in zip(dL_da, inputs, strict=True)]
-    dL_db = [f.bias_gradient(delta) for delta in dL_da]
-    stepped = update(network, Gradients(dL_dw=tuple(dL_dw), dL_db=tuple(dL_db)), eta)
-    loss = f.loss(y, t)
-    if not hasattr(loss, "shape"):  # NumPy hands a sum of objects without axes back bare
-        loss = np.array(loss, dtype=object)
+    network = problem.network
+    a, h = _forward(problem)
+    delta = _backward(problem, h)
+    found = _gradients(problem, h, delta)
+    stepped = update(network, found, problem.eta)
+    hidden_errors = (f.hidden_error(d, w) for d, w in zip(delta[1:], network.w[1:], strict=True))
     return Trace(
-        a=tuple(a),
-        h=tuple(h),
-        loss=loss,
-        dL_dh=tuple(dL_dh),
-        dh_da=tuple(f.activation_derivative(h[layer]) for layer in layers),
-        dL_da=tuple(dL_da),
-        da_dw=tuple(f.linear_derivative(x, w) for x, w in zip(inputs, network.w, strict=True)),
-        dL_dw=tuple(dL_dw),
-        dL_db=tuple(dL_db),
+        a=a,
+        h=h,
+        loss=found.loss,
+        dL_dh=(*hidden_errors, f.output_error(h[-1], problem.t)),
+        dh_da=tuple(f.activation_derivative(y) for y in h),
+        dL_da=delta,
+        da_dw=tuple(f.linear_derivative(x, w) for x, w in zip((problem.x, *h[:-1]), network.w, strict=True)),
+        dL_dw=found.dL_dw,
+        dL_db=found.dL_db,
         w_new=stepped.w,
         b_new=stepped.b,
     )
+
+
+def gradients(problem: Problem) -> Gradients:
+    """Loss and gradients alone, of the same formulas: what an unmodified call of a framework computes."""
+    _, h = _forward(problem)
+    return _gradients(problem, h, _backward(problem, h))
+
+
+def _forward(problem: Problem) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Formulas 1 to 4: a and h of every layer."""
+    a: list[Array] = []
+    h: list[Array] = []
+    for w, b in zip(problem.network.w, problem.network.b, strict=True):
+        a.append(f.linear(h[-1] if h else problem.x, w, b))
+        h.append(f.sigmoid(a[-1]))
+    return tuple(a), tuple(h)
+
+
+def _backward(problem: Problem, h: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Formulas 13 and 22: δ of every layer, the last one first computed."""
+    delta = [f.output_delta(h[-1], problem.t)]
+    for y, w_next in zip(h[-2::-1], problem.network.w[:0:-1], strict=True):
+        delta.append(f.hidden_delta(delta[-1], w_next, y))
+    return tuple(reversed(delta))
+
+
+def _gradients(problem: Problem, h: tuple[Array, ...], delta: tuple[Array, ...]) -> Gradients:
+    """Formulas 5, 21 and b1."""
+    loss = f.loss(h[-1], problem.t)
+    if not hasattr(loss, "shape"):  # NumPy hands a sum of objects without axes back bare
+        loss = np.array(loss, dtype=object)
+    inputs = (problem.x, *h[:-1])
+    dL_dw = tuple(f.weight_gradient(d, x) for d, x in zip(delta, inputs, strict=True))
+    return Gradients(loss, dL_dw, tuple(f.bias_gradient(d) for d in delta))
 
 
 def forward_mode(problem: Problem, h: tuple[Array, ...]) -> Trace:

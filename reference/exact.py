@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx
 
-from reference.backprop import backprop
+from reference.backprop import backprop, gradients
 from reference.network import Array, Gradients, Problem, Trace
 from reference.rounding import Arithmetic
 
@@ -60,18 +60,19 @@ def exact_gradients(problem: Problem, arithmetic: Arithmetic) -> dict[str, tuple
         If no precision up to 6144 bits makes the enclosure tight; it does for every finite network seen so far.
     """
     for bits in _BITS:
-        trace = exact_trace(problem, bits)
+        with ctx.workprec(bits):
+            exact = gradients(problem.map(balls))
         found = {}
         for name in (field.name for field in fields(Gradients)):
-            arrays = (trace.loss,) if name == "loss" else getattr(trace, name)
+            arrays = (exact.loss,) if name == "loss" else getattr(exact, name)
             found[name] = tuple(_split(array, bits, arithmetic) for array in arrays)
         parts = [part for arrays in found.values() for part in arrays]
         if not any(np.any(loose) for _, loose in parts):
             break
     else:
-        if any(np.any(loose & ~np.isnan(exact.high)) for exact, loose in parts):
+        if any(np.any(loose & ~np.isnan(part.high)) for part, loose in parts):
             raise ArithmeticError(f"exact gradients: balls of {bits} bits do not enclose the values tightly")
-    return {name: tuple(exact for exact, _ in arrays) for name, arrays in found.items()}
+    return {name: tuple(part for part, _ in arrays) for name, arrays in found.items()}
 
 
 def _split(array: Any, bits: int, arithmetic: Arithmetic) -> tuple[Exact, Array]:
