@@ -81,14 +81,15 @@ def end_to_end(
     finite = _finite(given)
     with np.errstate(all="ignore"):
         numbers = problem.map(arithmetic.exact)
-        expected = gradients_of(numbers)
         if arithmetic.forward:
             trace = backprop(numbers)
             assert trace.h is not None  # `backprop` leaves nothing out
             assert trace.loss is not None
             finite &= np.isfinite(trace.loss.error)  # a tangent of 0 times an L that overflows is a NaN
             carried = forward_mode(numbers, trace.h)
-            expected = replace(expected, dL_dw=carried.dL_dw, dL_db=carried.dL_db)
+            expected = Gradients(trace.loss, carried.dL_dw, carried.dL_db)
+        else:
+            expected = gradients_of(numbers)
     marked = gradients_of(problem.map(_marked)) if _any_nan(given) else None
     shapes = quantity_shapes(problem)
     tallies: Tallies = {}

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from compare import results
 from compare.options import Parser
+from compare.report.terminal import say
+from compare.report.words import plain
 from compare.tally import Key
 from reference.formulas import LEDGER
 
@@ -250,14 +252,11 @@ def show(found: Difference, console: Console) -> None:
         groups.setdefault(where, {})[key.formula] = None
     for where, formulas in groups.items():
         named = ", ".join(formula.number for formula in LEDGER if formula.number in formulas)
-        console.print(f"[bold red]verdict[/]  {_plain(where)}: formula {named}", soft_wrap=True)
+        say(console, "verdict", "bold red", [f"{plain(where)}: formula {named}"])
     for word, rows in (("lost", found.lost), ("gained", found.gained)):
-        for way, count in sorted(rows.items()):
-            console.print(f"[yellow]{word}[/]  {_plain(' '.join(way))}: {count} rows", soft_wrap=True)
+        say(console, word, "yellow", [f"{plain(' '.join(way))}: {count} rows" for way, count in sorted(rows.items())])
     if found.other_problems:
-        console.print(
-            f"[yellow]not compared[/]  made of other bytes: {_plain(', '.join(found.other_problems))}", soft_wrap=True
-        )
+        say(console, "not compared", "yellow", [f"made of other bytes: {plain(', '.join(found.other_problems))}"])
     console.print(_verdict(found), soft_wrap=True)
 
 
@@ -279,7 +278,7 @@ def _print_ways(found: Difference, ways: Sequence[Way], console: Console) -> Non
             f"{entries}/{kept}",
             _steps(max((c.ulp for c in own), default=0)),
         )
-        table.add_row(*map(_plain, way), *cells, f"{now:.3g}", f"{was:.3g}", word)
+        table.add_row(*(Text(plain(name)) for name in way), *cells, f"{now:.3g}", f"{was:.3g}", word)
     console.print(Text("What changed", "bold"))
     console.print("quantities with other bits; of their entries that were kept, how many, how far;")
     console.print("and the gradients' largest distance from the exact derivative, in ULP")
@@ -289,7 +288,7 @@ def _print_ways(found: Difference, ways: Sequence[Way], console: Console) -> Non
         for changed in own:
             problems.setdefault(f"{changed.problem}, {changed.check}", {})[changed.quantity] = None
         said = "; ".join(f"{problem}: {' '.join(names)}" for problem, names in problems.items())
-        console.print(f"[yellow]bits[/]  {_plain(' '.join(way))}, {_plain(said)}", soft_wrap=True)
+        say(console, "bits", "yellow", [plain(f"{' '.join(way)}, {said}")])
 
 
 def _differ(errors: tuple[float, float] | None) -> bool:
@@ -307,7 +306,3 @@ def _verdict(found: Difference) -> str:
 
 def _steps(ulp: float) -> str:
     return "–" if ulp == 0 else f"{ulp:.0f}" if ulp < 1e6 else "∞" if math.isinf(ulp) else f"{ulp:.1e}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -303,19 +303,13 @@ def _summary(adapters: Iterable[Adapter]) -> Iterator[dict[str, Any]]:
             own = [check for check in adapter.checks if check["mode"] == mode]
             if not own:
                 continue
-            steps = [check for check in own if check["check"] == "step"]
-            missing = {check["formula"] for check in steps if check["not_covered"]}
-            entries = sum(check["entries"] for check in own)
-            verdict = "agree" if entries else "unjudged"
-            if any(check["failures"] for check in own):
-                verdict = "mismatch" if any(map(words.differs, own)) else "expected"
             yield {
                 "adapter": adapter,
                 "mode": mode,
-                "formulas": len({check["formula"] for check in steps if check["entries"]} - missing),
-                "entries": entries,
+                "formulas": words.covered(own),
+                "entries": sum(check["entries"] for check in own),
                 "fractions": {dtype: _fractions(own, dtype) for dtype in FORMATS},
-                "verdict": verdict,
+                "verdict": words.outcome(own),
             }
         if failed or not any(check["entries"] for check in adapter.checks):
             yield {

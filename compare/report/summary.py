@@ -45,9 +45,7 @@ def _table(content: Content) -> Iterator[str]:
             if not own:
                 continue
             entries = sum(check["entries"] for check in own)
-            word = "agree" if entries else "unjudged"
-            if any(check["failures"] for check in own):
-                word = "mismatch" if any(map(words.differs, own)) else "expected"
+            word = words.outcome(own)
             fractions = (_fractions([check for check in own if check["dtype"] == dtype]) for dtype in dtypes)
             counts = (f"{words.covered(own)}/{len(TEXTS)}", f"{entries:,}")
             yield _row([who, version, _code(mode), *counts, *fractions, f"{_SIGNS[word]} {word}"])

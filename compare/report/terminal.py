@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from compare.expect import AGREES, DEVIATES, NOT_COMPARED, Row, row_of
+from compare.expect import AGREES, DEVIATES, NOT_COMPARED
 from compare.report import words
 from compare.report.words import MOST, Content, plain
 from compare.run import AdapterReport, Listener, Outcome
@@ -77,17 +77,17 @@ def show(outcome: Outcome, content: Content, console: Console) -> None:
         own = _of(outcome.tallies, adapter=report.name)
         if own:
             console.print(_formulas(report, own), width=WIDTH)
-            _say(console, "not covered", "yellow", words.not_covered(content, adapter))
-            _say(console, "not judged", "yellow", words.not_judged(content, adapter))
+            say(console, "not covered", "yellow", words.not_covered(content, adapter))
+            say(console, "not judged", "yellow", words.not_judged(content, adapter))
             console.print()
     if outcome.tallies:
-        console.print(_truth(outcome), "", _summary(outcome), "", sep="\n", width=WIDTH)
+        console.print(_truth(outcome), "", _summary(outcome, content), "", sep="\n", width=WIDTH)
     for _, adapter in adapters:
         _print_mismatches(content, adapter, console)
     for report, adapter in adapters:
-        _say(console, "not available", "yellow", words.not_available(content, adapter))
+        say(console, "not available", "yellow", words.not_available(content, adapter))
         reasons = [f"{words.who(adapter)}: {plain(reason)}" for reason in report.reasons]
-        _say(console, "failed", "red", reasons[:MOST])
+        say(console, "failed", "red", reasons[:MOST])
         _print_more("reasons", len(reasons), report.name, console)
     for what, style, found in (
         ("expected", "yellow", DEVIATES),
@@ -96,12 +96,12 @@ def show(outcome: Outcome, content: Content, console: Console) -> None:
     ):
         lines = words.deviations(content, found)
         said = " agrees, and is expected to deviate" if found == AGREES else ""
-        _say(console, what + said, style, lines[:MOST])
+        say(console, what + said, style, lines[:MOST])
         if len(lines) > MOST:
             console.print(f"… and {len(lines) - MOST} more of these rows: results.json has every one.")
     for judged in content["vectors"]:
         wrong = [f"{plain(judged['file'])}: {value}" for value in words.wrong_values(judged)]
-        _say(console, "mismatch", "bold red", wrong[:MOST])
+        say(console, "mismatch", "bold red", wrong[:MOST])
         _print_more("wrong values", len(wrong), judged["file"], console)
 
 
@@ -111,7 +111,8 @@ def verdict(content: Content, console: Console) -> None:
     console.print(Text.assemble((word, f"bold {COLOURS[word]}"), f": {words.verdict(content)}"), soft_wrap=True)
 
 
-def _say(console: Console, what: str, style: str, lines: Iterable[str]) -> None:
+def say(console: Console, what: str, style: str, lines: Iterable[str]) -> None:
+    """Print lines as they are, which no markup is read in, each behind a word in a style."""
     for line in lines:
         console.print(Text.assemble((what, style), "  ", line), soft_wrap=True)
 
@@ -162,7 +163,7 @@ def _truth(outcome: Outcome) -> Group:
     return _titled("Gradients against the exact derivative", "worst ULP of all frameworks and modes", table, note)
 
 
-def _summary(outcome: Outcome) -> Group:
+def _summary(outcome: Outcome, content: Content) -> Group:
     """A line for each framework and mode, and one for each framework that failed or has nothing here."""
     table = _table()
     table.add_column("framework", overflow="fold")
@@ -176,8 +177,10 @@ def _summary(outcome: Outcome) -> Group:
         for mode in report.modes:
             own = _of(theirs, mode=mode)
             if own:
-                known = {expected.row for expected in outcome.expected}
-                table.add_row(Text(plain(report.name)), Text(plain(mode)), *_summary_cells(own, dtypes, known))
+                place = (report.name, mode)
+                word = words.outcome([c for c in content["checks"] if (c["adapter"], c["mode"]) == place])
+                cells = (*_summary_cells(own, dtypes), Text(word, COLOURS[word]))
+                table.add_row(Text(plain(report.name)), Text(plain(mode)), *cells)
         if report.status == "failed" or not theirs:
             word = "failed" if report.status == "failed" else "unjudged"
             table.add_row(Text(plain(report.name)), *["–"] * (3 + len(dtypes)), Text(word, COLOURS[word]))
@@ -185,7 +188,7 @@ def _summary(outcome: Outcome) -> Group:
     return _titled("Summary", meaning, table)
 
 
-def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str], known: set[Row]) -> Iterator[str | Text]:
+def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str]) -> Iterator[str | Text]:
     step, end = _of(own, check="step"), _of(own, check="end-to-end")
     missing = {key.formula for key, tally in step.items() if tally.not_covered}
     covered = {key.formula for key, tally in step.items() if tally.entries} - missing
@@ -195,11 +198,6 @@ def _summary_cells(own: Mapping[Key, Tally], dtypes: Iterable[str], known: set[R
     for dtype in dtypes:
         pair = (_fraction(total(_of(checks, dtype=dtype))) for checks in (step, end))
         yield Text("/").join(pair) if _of(own, dtype=dtype) else "–"
-    word = "agree" if everything.entries else "unjudged"
-    if everything.failures:
-        differs = any(tally.failures and row_of(key) not in known for key, tally in own.items())
-        word = "mismatch" if differs else "expected"
-    yield Text(word, COLOURS[word])
 
 
 def _print_mismatches(content: Content, adapter: Content, console: Console) -> None:
@@ -211,7 +209,7 @@ def _print_mismatches(content: Content, adapter: Content, console: Console) -> N
         grid = Table.grid(padding=(0, 2))
         for name, text in words.facts(check):
             grid.add_row(Text(name), Text(text, no_wrap=False))
-        _say(console, "mismatch", "bold red", [f"{words.title(check)}:  {words.TEXTS[check['formula']]}"])
+        say(console, "mismatch", "bold red", [f"{words.title(check)}:  {words.TEXTS[check['formula']]}"])
         console.print(grid, words.further(others))
     _print_more("mismatches", len(failures), adapter["name"], console)
 

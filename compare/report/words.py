@@ -71,6 +71,15 @@ def modes(content: Content, adapter: Content) -> list[str]:
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
+def outcome(checks: Sequence[Content]) -> str:
+    """What became of some checks, in a word: "mismatch", "expected" if only listed rows deviate, "agree" or "unjudged"."""
+    if any(map(differs, checks)):
+        return "mismatch"
+    if any(check["failures"] for check in checks):
+        return "expected"
+    return "agree" if any(check["entries"] for check in checks) else "unjudged"
+
+
 def differs(check: Content) -> bool:
     """Whether an entry failed, in a row that is not expected to deviate."""
     return bool(check["failures"]) and not check["expected"]

@@ -184,6 +184,20 @@ def test_a_name_that_is_not_there_is_one_sentence(options, sentence, content, co
     assert text.endswith(sentence + "\n")
 
 
+def test_names_from_outside_are_text_on_one_line(content, compared):
+    name = "[bold]numpy[/bold]\x1b[2J\n"
+    numpy, changed = only(content, "numpy"), copy.deepcopy(only(content, "OneUlp"))
+    for own in (numpy, changed):
+        (adapter,) = own["adapters"]
+        own["bits"] = {name: own["bits"][adapter["name"]]}
+        own["adapters"] = [adapter | {"name": name}]
+        own["checks"] = [row | {"adapter": name} for row in own["checks"]]
+    status, text = compared(numpy, changed)
+    assert status == 3
+    assert "\x1b" not in text
+    assert "bits  [bold]numpy[/bold]\\x1b[2J\\n eager float32, document, end-to-end: dL_dw\n" in text
+
+
 def test_runs_of_nothing_in_common_are_one_sentence(content, compared):
     status, text = compared(only(content, "numpy"), only(content, "OneUlp"))
     assert status == 2
