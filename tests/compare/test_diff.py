@@ -153,6 +153,15 @@ def test_modes_are_compared_with_one_another(content, compared):
     ]
 
 
+def test_a_quantity_of_another_shape_is_infinitely_far(content, compared):
+    numpy, other = only(content, "numpy"), copy.deepcopy(only(content, "numpy"))
+    other["kept"]["0" * 16] = {"entries": 1, "dtype": "float32", "kept": "AAAAAA=="}
+    other["bits"]["numpy"]["eager"]["float32"]["document"]["step"]["a"] = "0" * 16
+    status, text = compared(numpy, other)
+    assert status == 3
+    assert [line.split()[3:6] for line in text.splitlines() if line.startswith("numpy")] == [["1/14", "0/0", "∞"]]
+
+
 def test_errors_say_which_is_nearer_to_the_exact_derivative(content, compared):
     numpy, worse = only(content, "numpy"), copy.deepcopy(only(content, "numpy"))
     for row in worse["checks"]:
