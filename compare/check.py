@@ -358,10 +358,11 @@ def _judge(
     arithmetic = bound.arithmetic
     with np.errstate(all="ignore"):
         number = np.asarray(got, arithmetic.working)
+        difference = np.abs(np.asarray(number - bound.value, np.float64))
         bounded = np.isfinite(bound.error) & finite.reshape(finite.shape + (1,) * (number.ndim - finite.ndim))
-        judged = np.where(reads_nan, ~np.isnan(number), np.broadcast_to(bounded, number.shape))
-        difference = np.abs(number - bound.value).astype(np.float64)
-        failed = judged & ~(np.isfinite(number) & (difference <= bound.error) & ~reads_nan)  # a NaN compares false
+        judged = np.where(reads_nan, ~np.isnan(got), bounded) if reads_nan.any() else bounded
+        judged = np.broadcast_to(judged, number.shape)
+        failed = judged & (reads_nan | ~(difference <= bound.error))  # neither a NaN nor an infinity is within a bound
         fraction = np.where(difference == 0, 0.0, difference / bound.error)
         distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(number, truth, arithmetic)
     entries, failures = (int(np.count_nonzero(which)) for which in (judged, failed))
@@ -377,7 +378,8 @@ def _judge(
             entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
         operands = operands_of(network, entry)
         found, expected, allowed = (
-            _number(np.broadcast_to(part, number.shape)[index]) for part in (got, bound.value, bound.error)
+            _number(part[index] if np.shape(part) == number.shape else np.broadcast_to(part, number.shape)[index])
+            for part in (got, bound.value, bound.error)
         )
         return Case(
             array=name,

@@ -62,6 +62,9 @@ _NORMAL64 = 2.0**-1022
 _SLACK = 16 * 2.0**-1074
 """What underflow can take from a value and its bound while they are computed here: at most 16 operations of each."""
 
+_EXPONENT = 0x7FF0000000000000
+"""The bits of a float64 that hold its exponent: alone, they are the power of two at or below its absolute value."""
+
 _ROOM = 2.0**-32
 """By this much reaches are kept smaller, and losses made larger again, lest the largest number times 1 + u overflow."""
 
@@ -118,61 +121,61 @@ class Arithmetic:
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"arithmetic: found {name} = {value!r}, expected a finite number of at least 0")
 
-    @property
+    @cached_property
     def unit(self) -> float:
         """Unit roundoff u = 2⁻ᵖ."""
         return _unit(self.dtype)
 
-    @property
+    @cached_property
     def least_normal(self) -> float:
         """λ = 2^emin."""
         return float(2.0 ** FORMATS[self.dtype][1])
 
-    @property
+    @cached_property
     def least_subnormal(self) -> float:
         """s = 2^(emin − p + 1)."""
         precision, emin = FORMATS[self.dtype]
         return float(np.ldexp(1.0, emin - precision + 1))
 
-    @property
+    @cached_property
     def largest(self) -> float:
         """The largest finite number, (1 − 2⁻ᵖ) 2^(2 − emin)."""
         return _largest(self.dtype)
 
-    @property
+    @cached_property
     def rounded_to_largest(self) -> float:
         """A number that is rounded to `largest`, as every smaller one is to a finite number."""
         return self.largest * (1 + self.unit / 2)
 
-    @property
+    @cached_property
     def working(self) -> type[np.floating[Any]]:
         """The format in which bounds for this one are computed: wider, where there is a wider one."""
         return np.longdouble if self.dtype == "float64" else np.float64
 
-    @property
+    @cached_property
     def product_ways(self) -> tuple[Way, ...]:
         """How matrix products add up."""
         storing = 2 * self.unit if self.truncates else self.unit
         return (_way(self.accumulate or self.dtype, self.dtype, storing),)
 
-    @property
+    @cached_property
     def sum_ways(self) -> tuple[Way, ...]:
         """How sums add up that a formula writes out: as matrix products, which some are in a framework, or by themselves."""
         formats = (self.sums,) if self.sums else (self.dtype, self.accumulate or self.dtype)
         alone = (_way(accumulate, self.dtype, self.unit) for accumulate in formats)
         return tuple(dict.fromkeys((*self.product_ways, *alone)))
 
-    @property
+    @cached_property
     def own_unit(self) -> float:
         """Unit roundoff of `working`."""
         return float(np.finfo(self.working).eps) / 2
 
     def ulp(self, value: Floats) -> Floats:
-        """One unit in the last place at ``value``: 2^(max(⌊log₂|value|⌋, emin) − p + 1); s at zero."""
-        precision, emin = FORMATS[self.dtype]
-        mantissa, exponent = np.frexp(np.asarray(value, np.float64))
-        exponent = np.where(mantissa == 0, emin, np.maximum(exponent - 1, emin))
-        return np.ldexp(1.0, exponent - precision + 1)
+        """One unit in the last place at ``value``: 2^(max(⌊log₂|value|⌋, emin) − p + 1); s at zero. Beyond the largest
+        number, as of that.
+        """
+        power = (np.asarray(value, np.float64).view(np.int64) & _EXPONENT).view(np.float64)  # 0 for a subnormal float64
+        return np.clip(power, self.least_normal, 2 / self.least_normal) * (2 * self.unit)
 
     def exact(self, array: Array, product_inputs: int = 0) -> Rounded:
         """An array that the framework was given, as operand: no error, except that a flushing one may read 0 for it.
@@ -302,7 +305,7 @@ class Rounded(NDArrayOperatorsMixin):
         def moved(value: Any) -> Any:
             if isinstance(value, Rounded):
                 return value._each(function)
-            return function(np.broadcast_to(value, self.shape)) if isinstance(value, np.ndarray) else value
+            return function(_of_shape(value, self.shape)) if isinstance(value, np.ndarray) else value
 
         return type(self)(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
@@ -311,9 +314,9 @@ class Rounded(NDArrayOperatorsMixin):
 
         A term that is a product may be fused into the sum; its own rounding, counted here, covers that.
         """
-        magnitude = np.broadcast_to(self.magnitude, self.shape)
+        magnitude = _of_shape(self.magnitude, self.shape)
         count = int(np.prod([self.shape[i] for i in np.atleast_1d(axis)]))
-        inherited = 0.0 if self.certain else _up(np.broadcast_to(self.error, self.shape).sum(axis=axis), count)
+        inherited = 0.0 if self.certain else _up(_of_shape(self.error, self.shape).sum(axis=axis), count)
         return Sum(
             arithmetic=self.arithmetic,
             value=np.asarray(self.value.sum(axis=axis)),
@@ -526,7 +529,7 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
     a, b = _product_input(a), _product_input(b)
     inherited: Floats = 0.0
     if not (a.certain and b.certain):
-        error_a, error_b = (np.broadcast_to(f.error, f.shape) for f in (a, b))
+        error_a, error_b = (_of_shape(f.error, f.shape) for f in (a, b))
         inherited = _up(error_a @ b.magnitude + a.size @ error_b, n)
     dense = bool(a.magnitude.all() and b.magnitude.all())
     terms = np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float)
@@ -580,7 +583,11 @@ def _selected(a: Rounded, which: Array) -> Rounded:
 
 def _size(value: Floats) -> Floats:
     """|value| as float64, in which all bounds are computed; `_up` covers that rounding too."""
-    return np.asarray(np.abs(value), np.float64)
+    return np.abs(np.asarray(value, np.float64))
+
+
+def _of_shape(array: Floats, shape: tuple[int, ...]) -> Array:
+    return array if np.shape(array) == shape else np.broadcast_to(array, shape)
 
 
 def _is_zero(error: Floats) -> bool:

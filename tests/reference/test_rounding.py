@@ -592,6 +592,17 @@ def test_excess_precision_covers_every_number_that_rounds_to_the_one_stored(dtyp
     assert not within(before, arithmetic.exact(before.astype(dtype)))
 
 
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_ulp_is_the_distance_to_the_next_number(dtype) -> None:
+    arithmetic, kind, (precision, emin) = Arithmetic(dtype, 0), np.dtype(dtype), FORMATS[dtype]
+    largest = np.array(arithmetic.largest, dtype).view(f"u{kind.itemsize}")  # which has no next one
+    random = np.random.default_rng(0).integers(0, largest, 10_000, largest.dtype).view(kind)
+    given = np.concatenate([random, np.ldexp(1.0, np.arange(emin - precision + 1, 2 - emin)).astype(dtype)])
+    for sign in (1, -1):
+        assert np.array_equal(arithmetic.ulp(sign * given), np.spacing(given).astype(np.float64))
+    assert arithmetic.ulp(np.inf) == arithmetic.ulp(arithmetic.largest)
+
+
 @pytest.mark.parametrize("eta", [0.1, 0.5])
 def test_a_learning_rate_is_what_the_format_that_holds_it_makes_of_it(eta) -> None:
     assert NUMPY["float64"].held(eta) == eta
