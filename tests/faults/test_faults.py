@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,20 @@ def test_a_few_ulp_in_any_entry_are_always_seen(where, witness) -> None:
             if witness.quantity == "h":
                 shift = by_entry(2 * n)
             assert seen(of, witness, at, shift) == of.networks, (at, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_correct_orders_of_a_differ_by_more_than_8_of_its_ulp(dtype) -> None:
+    """Why a fault in `a` is told in ULP of its terms: no check that allows every order sees 8 of the sum's own in each entry."""
+    of = sample(f"numpy eager {dtype}", 1000)
+    (w, *_), (b, *_), x = of.problem.network.w, of.problem.network.b, of.problem.x
+    first, second = x[..., :1] * w[:, :1], x[..., 1:] * w[:, 1:]
+    orders = [(first + second) + b, first + (second + b)]
+    for a in orders:
+        other = replace(of.trace, a=(a, of.trace.a[1]))
+        assert check.step(of.problem, other, of.arithmetic)["1", 0].failures == 0
+    apart = np.abs(orders[0] - orders[1]) / np.spacing(np.abs(orders[0]))
+    assert 0.005 < np.mean(apart > 8) < 0.05
 
 
 @pytest.mark.parametrize("where", SAMPLES)
