@@ -36,7 +36,7 @@ def backprop(problem: Problem) -> Trace:
 
 def gradients(problem: Problem) -> Gradients:
     """Loss and gradients alone, of the same formulas: what an unmodified call of a framework computes."""
-    _, h = _forward(problem)
+    h = _forward(problem)[1]  # a is let go: what follows takes its memory
     return _gradients(problem, h, _backward(problem, h))
 
 
@@ -63,9 +63,8 @@ def _gradients(problem: Problem, h: tuple[Array, ...], delta: tuple[Array, ...])
     loss = f.loss(h[-1], problem.t)
     if not hasattr(loss, "shape"):  # NumPy hands a sum of objects without axes back bare
         loss = np.array(loss, dtype=object)
-    inputs = (problem.x, *h[:-1])
-    dL_dw = tuple(f.weight_gradient(d, x) for d, x in zip(delta, inputs, strict=True))
-    return Gradients(loss, dL_dw, tuple(f.bias_gradient(d) for d in delta))
+    dL_dw = tuple(map(f.weight_gradient, delta, (problem.x, *h)))
+    return Gradients(loss, dL_dw, tuple(map(f.bias_gradient, delta)))
 
 
 def forward_mode(problem: Problem, h: tuple[Array, ...]) -> Trace:

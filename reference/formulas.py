@@ -30,17 +30,15 @@ def linear(x: Array, w: Array, b: Array) -> Array:
 def sigmoid(a: Array) -> Array:
     """Formulas 3, 4 and 6: σ(a) = 1 / (1 + e⁻ᵃ). Shape of ``a``.
 
-    Floats take the form in e^(−|a|), equal to the printed one and free of overflow for every finite ``a``. Object
-    arrays take the printed form, with the ``exp`` method of their elements; other number systems bring their own.
+    Real floats take the form in e^(−|a|), equal to the printed one and free of overflow for every finite ``a``. Complex
+    numbers and objects take the printed form, objects by their ``exp`` method; other number systems bring their own.
     """
     if hasattr(a, "sigmoid"):
         return a.sigmoid()
-    if a.dtype == object:
+    if a.dtype.kind in "cO":
         return 1 / (1 + np.exp(-a))
-    negative = np.real(a) < 0
-    with np.errstate(under="ignore"):  # e^(−|a|) may vanish: that is its correct rounding
-        tail = np.exp(np.where(negative, a, -a))
-    return np.where(negative, tail, np.ones_like(tail)) / (1 + tail)
+    tail = np.exp(-np.abs(a))
+    return np.maximum(tail, np.sign(a)) / (1 + tail)  # the numerator is 1 where a ≥ 0
 
 
 def sigmoid_derivative(a: Array) -> Array:
@@ -51,7 +49,8 @@ def sigmoid_derivative(a: Array) -> Array:
 
 def loss(y: Array, t: Array) -> Array:
     """Formula 5: L = ½ Σ (y − t)², over units and rows. Shape (...,)."""
-    return ((y - t) * (y - t)).sum(axis=(-2, -1)) / 2
+    error = output_error(y, t)
+    return (error * error).sum(axis=(-2, -1)) / 2
 
 
 def update(w: Array, gradient: Array, eta: Array) -> Array:
@@ -114,6 +113,8 @@ def last_hidden_gradient(y: Array, t: Array, u: Array, h: Array, x: Array) -> Ar
 
 def weight_gradient(delta: Array, x: Array) -> Array:
     """Formula 21: ∂L/∂wᵢⱼ = δⱼ xᵢ. Shape (..., n, m)."""
+    if type(x) is np.ndarray and x.shape[-2] == 1:  # nothing to sum: BLAS takes up to four times as long
+        return x.mT * delta
     return x.mT @ delta
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from reference import Trace, backprop
-from reference.formulas import LEDGER, Statement
+from reference.formulas import LEDGER, Statement, weight_gradient
 from reference.network import quantity_shapes
+from reference.rounding import Arithmetic
 from tests.reference.networks import operand_array, random_problem
 
 STATEMENTS = [
@@ -90,3 +91,19 @@ def test_a_formula_evaluated_again_gives_its_operand() -> None:
         for layer in statement.layers_of(problem.network.widths):
             found = formula(operand_array(problem, trace, of, layer))
             assert np.array_equal(found, operand_array(problem, trace, operand, layer))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("stack", [(), (4,)], ids=str)
+def test_the_gradient_of_one_row_is_the_matrix_product_of_two_vectors(dtype, stack) -> None:
+    random = np.random.default_rng(0)
+    delta, x = (random.standard_normal((*stack, 1, units)).astype(dtype) for units in (5, 3))
+    found = weight_gradient(delta, x)
+    assert found.dtype == dtype
+    assert np.array_equal(found, x.mT @ delta)
+
+
+def test_the_bound_of_one_row_is_that_of_a_matrix_product() -> None:
+    tf32 = Arithmetic("float32", sigmoid_ulp=4, product_unit=2.0**-10)
+    delta, x = (tf32.exact(np.linspace(1, 2, units, dtype=np.float32)[None]) for units in (5, 3))
+    assert np.array_equal(weight_gradient(delta, x).error, (x.mT @ delta).error)

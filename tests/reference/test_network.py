@@ -225,6 +225,12 @@ def test_sigmoid_of_every_kind_of_number(dtype) -> None:
     assert np.all(np.abs(found - exact)[normal] <= 4 * arithmetic.ulp(exact[normal]))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "longdouble"])
+def test_the_sigmoid_of_what_is_not_finite_is_its_limit(dtype) -> None:
+    with np.errstate(all="raise"):
+        assert np.array_equal(sigmoid(np.array([-np.inf, np.inf, np.nan], dtype)), [0, 1, np.nan], equal_nan=True)
+
+
 def test_the_sigmoid_of_complex_numbers_and_of_objects_is_the_real_one() -> None:
     # exp is within 1 ULP, 2u; 1 + e⁻ᵃ rounds once; the division once, a complex one three times.
     values = np.array([-700.0, -37.5, -1.25, -1e-300, 0.0, 1e-10, 0.3, 5.0, 40.0, 700.0])
