@@ -36,6 +36,8 @@ class Adapter(Protocol):
     modes : the ways to run, such as ``eager`` or ``jit``
     settings : what the adapter pinned or found that bears on the numbers, for the record in results.json; optional
     not_covered : quantities that ``trace`` and ``gradients`` leave None, each with the reason shown; optional
+    same_kernels : modes, each with one whose kernels compute its σ and σ′ too and that has a fast way for short arrays,
+        where it has none itself; optional
     reference : True for the one adapter that is the reference; any other that calls its formulas has failed
     """
 
@@ -45,6 +47,7 @@ class Adapter(Protocol):
     modes: ClassVar[tuple[str, ...]]
     settings: Mapping[str, str] = {}
     not_covered: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    same_kernels: ClassVar[Mapping[str, str]] = MappingProxyType({})
     reference: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu") -> None:
@@ -70,8 +73,8 @@ class Adapter(Protocol):
         """The framework's σ of an array (n,), and its derivative as ``trace`` takes it; None, as here, if uncertified."""
         return None
 
-    def short_activations(self, rows: Array, mode: str) -> tuple[Array, Array] | None:  # noqa: ARG002 - as above
-        """``activation`` of each row of (rows, n) by the code that an array of n takes, all in one call; None, as here,
+    def short_activations(self, a: Array, mode: str) -> tuple[Array, Array] | None:  # noqa: ARG002 - as above
+        """``activation`` of each row of a, (rows, n), by the code that an array of n takes, all in one call; None, as here,
         where that is no faster than a call for each.
         """
         return None

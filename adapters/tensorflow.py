@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 # Read by TensorFlow when it is imported: without oneDNN, products keep their written precision and order of summation
 # (but bfloat16 is cut, not rounded: see `arithmetic`). Where something else has imported it before, it is too late, and
@@ -175,6 +175,7 @@ class TensorFlow(Adapter):
     framework = "TensorFlow"
     version = tf.__version__
     modes = tuple(MODES)
+    same_kernels: ClassVar[Mapping[str, str]] = {mode: "function" for mode in MODES if mode not in ("function", "xla")}
 
     def __init__(self, device: str = "cpu") -> None:
         kind = {"cpu": "CPU", "cuda": "GPU"}.get(device, device)
@@ -232,14 +233,15 @@ class TensorFlow(Adapter):
         return h.numpy()[:, 0, 0], dh_da.numpy()[:, 0, 0]
 
     def short_activations(self, rows: Any, mode: str) -> tuple[Any, Any] | None:
-        if mode != "function":  # whose kernels are those of all modes but xla
+        if mode in self.same_kernels:
             return None
+        row_by_row, size = (_in_a_loop, len(rows)) if mode == "xla" else (_unrolled, _ROWS)
         found = []
         with _full_precision(), tf.device(self.device):
-            for start in range(0, len(rows), _ROWS):
-                block = np.resize(rows[start : start + _ROWS], (_ROWS, rows.shape[1], 1, 1))
-                found.append(_run(_row_by_row, mode)(tf.constant(block)))
-        h, dh_da = (np.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True))
+            for start in range(0, len(rows), size):
+                block = np.resize(rows[start : start + size], (size, rows.shape[1], 1, 1))
+                found.append(_run(row_by_row, mode)(tf.constant(block)))
+        h, dh_da = (np.concatenate(parts)[: len(rows), :, 0, 0] for parts in zip(*found, strict=True))
         return h, dh_da
 
 
@@ -286,10 +288,15 @@ def _activation(mode: Mode, a: Any) -> tuple[Any, Any]:
     return h, dh_da
 
 
-def _row_by_row(mode: Mode, rows: Any) -> tuple[Any, Any]:
+def _unrolled(mode: Mode, rows: Any) -> tuple[Any, Any]:
     """A graph with nodes of its own for each row."""
     h, dh_da = zip(*(_activation(mode, [row]) for row in tf.unstack(rows)), strict=True)
-    return tf.stack(h)[..., 0, 0], tf.stack(dh_da)[..., 0, 0]
+    return tf.stack(h), tf.stack(dh_da)
+
+
+def _in_a_loop(mode: Mode, rows: Any) -> Any:
+    """A loop in one compiled program, whose body has the shape of a row."""
+    return tf.map_fn(lambda row: _activation(mode, [row]), rows, fn_output_signature=(rows.dtype, rows.dtype))
 
 
 def _total(layers: Any) -> Any:

@@ -11,17 +11,19 @@ if __name__ == "__main__":
     machine.withstand("bench", "nothing was written")
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from bench import report
 from bench.process import Failed
 from compare import results
 from compare.options import Parser, known, seconds
 from compare.report import terminal
-from compare.run import ROOT
+from compare.run import KEEP_MEMORY, ROOT
 
 RESULTS, PICTURE = "results.json", "bench.svg"
 HERE = Path(__file__).parent
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in (options.parts or report.PARTS):
             console.print(f"measuring {name}", soft_wrap=True)
             try:
-                measured = part.measure(options.quick, options.limit)
+                with patch.dict(os.environ, KEEP_MEMORY | os.environ):
+                    measured = part.measure(options.quick, options.limit)
             except Failed as error:
                 parser.error(str(error))
             found[name] = {"circumstances": report.circumstances()} | measured

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from itertools import product
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -16,7 +14,6 @@ from bench.goals import Goal, ratio, table, time
 from bench.process import processes
 from bench.timing import interleaved, samples
 from bench.workloads import Widths, end_to_end, multiplications, network, own_code
-from compare.certify import KEEP_MEMORY
 from reference.network import Gradients, Problem
 
 TITLE = "One gradient"
@@ -50,7 +47,7 @@ def measure(quick: bool, limit: float) -> dict[str, Any]:
     cases = list(product(NETWORKS, BATCHES, DTYPES))[: 2 if quick else None]
     frameworks = list(dict.fromkeys(framework for framework, _ in CONTENDERS))
     rows = []
-    with patch.dict(os.environ, KEEP_MEMORY | os.environ), processes(frameworks) as own:
+    with processes(frameworks) as own:
         multipliers = {name: own[name] for name in frameworks if name != "sklearn"}  # whose products are NumPy's
         size = SQUARE // 8 if quick else SQUARE
         peaks = {}
@@ -124,11 +121,7 @@ def show(found: Mapping[str, Any]) -> str:
              goal.judge(ratio(by_best), by_best), f"{share:.1%}" if share >= 0.001 else "< 0.1%"]
         )  # fmt: skip
     peaks = ", ".join(f"{peak / 1e9:.0f} in {dtype}" for dtype, peak in found["peaks"].items())
-    return (
-        f"{table(header, rows)}\n\n"
-        f"Peak: the fastest matrix product of any framework, in 10⁹ operations a second {peaks}. The C library of every "
-        f"process keeps what one array leaves for the next: {', '.join(KEEP_MEMORY)}."
-    )
+    return f"{table(header, rows)}\n\nPeak: the fastest matrix product of any framework, in 10⁹ operations a second {peaks}."
 
 
 def fastest(case: Mapping[str, Any]) -> tuple[float | None, dict[str, float]]:

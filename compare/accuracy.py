@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +37,8 @@ class Found:
 
     Attributes
     ----------
-    counts : ``inputs``; ``left``, inputs that did not go through short arrays though results vary around them;
-        ``invalid``, results that are no numbers for a number, or numbers for NaN; ``subnormal``, results σ(a) that are
+    counts : ``inputs``; ``shared``, those of them that went through short arrays in another mode that runs the same
+        kernels; ``left``, inputs that did not go through short arrays though results vary around them; ``invalid``, results that are no numbers for a number, or numbers for NaN; ``subnormal``, results σ(a) that are
         not 0 and below the least normal number λ
     worst : the largest errors. In ULP, of σ (``sigmoid``) and σ′ (``derivative``) where they are at least λ, and of σ′
         as y(1 − y) with the framework's own y (``formula``). In least subnormal numbers, where they are below λ:
@@ -59,23 +59,27 @@ def measure(adapter: Adapter, modes: Sequence[str], a: Array) -> Iterator[tuple[
     """What is found on the inputs ``a``, for each mode and both paths: through one ``long`` array, and ``short`` ones.
 
     All inputs go through short arrays in 16 bits, and in 32 where the adapter has a fast way, but not where all of a
-    long array has one result: there, as in float64 and without a fast way, it is a few that are evenly spaced.
+    long array has one result: there, as in float64 and without a fast way, it is a few that are evenly spaced. The fast
+    way may be that of another mode with the same kernels, if these do give its long array the same results.
     """
     chunk = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name))
+    through_long, in_one_call = cache(partial(_long, adapter, a)), cache(partial(_in_one_call, adapter, a))
     for mode in modes:
-        long = adapter.activation(a, mode)
-        assert long is not None  # whoever certifies has asked
+        long = through_long(mode)
         yield mode, "long", chunk.measure(*long)
         constant = chunk.constant(*long)
         if not constant and a.itemsize < 8:
-            results = _in_one_call(adapter, mode, a)
+            results, shared = in_one_call(mode), 0
+            other = getattr(adapter, "same_kernels", {}).get(mode)
+            if results is None and other and a.itemsize == 4 and _same(long, through_long(other)):
+                results, shared = in_one_call(other), a.size
             if results is not None:
-                yield mode, "short", chunk.measure(*results)
+                yield mode, "short", Found(Counter(shared=shared)) + chunk.measure(*results)
                 continue
         few = (
             a if a.itemsize == 2 else a[:: a.size // (short(a.dtype) if constant else FEW) | 1]
         )  # odd: all bits change
-        results = _in_one_call(adapter, mode, few) or _one_by_one(adapter, mode, few)
+        results = _in_one_call(adapter, few, mode) or _one_by_one(adapter, few, mode)
         left = Counter(left=0 if constant else a.size - few.size)
         yield mode, "short", Found(left) + Truth(few, chunk.arithmetic).measure(*results)
 
@@ -85,12 +89,18 @@ def short(dtype: Any) -> int:
     return int(28 // max(np.dtype(dtype).itemsize, 4))
 
 
-def _in_one_call(adapter: Adapter, mode: str, a: Array) -> tuple[Array, Array] | None:
+def _long(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:
+    results = adapter.activation(a, mode)
+    assert results is not None  # whoever certifies has asked
+    return results
+
+
+def _in_one_call(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array] | None:
     found = getattr(adapter, "short_activations", lambda *_: None)(_rows(a), mode)
     return None if found is None else _unrolled(found, a.size)
 
 
-def _one_by_one(adapter: Adapter, mode: str, a: Array) -> tuple[Array, Array]:
+def _one_by_one(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:
     found = [adapter.activation(row, mode) or () for row in _rows(a)]
     return _unrolled([np.stack(arrays) for arrays in zip(*found, strict=True)], a.size)
 
@@ -110,7 +120,7 @@ class _Chunk:
 
     def __init__(self, a: Array, arithmetic: Arithmetic) -> None:
         self.a, self.arithmetic = a, arithmetic
-        self.known: list[tuple[Array, Array, Found]] = []
+        self.known: list[tuple[tuple[Array, Array], Found]] = []
 
     @cached_property
     def truth(self) -> Truth:
@@ -121,11 +131,11 @@ class _Chunk:
         return self.a.itemsize < 8 and all(bool((_bits(array) == _bits(array)[0]).all()) for array in results)
 
     def measure(self, h: Array, dh_da: Array) -> Found:
-        for known_h, known_dh_da, found in self.known:
-            if np.array_equal(_bits(h), _bits(known_h)) and np.array_equal(_bits(dh_da), _bits(known_dh_da)):
+        for known, found in self.known:
+            if _same(known, (h, dh_da)):
                 return found
         found = self.at_the_ends(h, dh_da) or self.truth.measure(h, dh_da)
-        self.known.append((h, dh_da, found))
+        self.known.append(((h, dh_da), found))
         return found
 
     def at_the_ends(self, h: Array, dh_da: Array) -> Found | None:
@@ -193,6 +203,11 @@ class Truth:
             "lost": (self.derivative_normal & (2 * derivative_off > self.derivative), nearness),
             "zero": (self.derivative_normal & (dh_da == 0), nearness),
         }
+
+
+def _same(results: Sequence[Array], others: Sequence[Array]) -> bool:
+    """Whether they are the same bit for bit."""
+    return all(np.array_equal(_bits(one), _bits(other)) for one, other in zip(results, others, strict=True))
 
 
 def _bits(array: Array) -> Array:

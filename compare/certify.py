@@ -41,6 +41,7 @@ from compare.accuracy import Found, short
 from compare.options import Parser, known, number
 from compare.problems import DTYPES
 from compare.report import terminal
+from compare.run import KEEP_MEMORY
 
 FILE = Path(__file__).resolve().parent.parent / "adapters" / "certified.json"
 
@@ -52,9 +53,6 @@ SAMPLED_CHUNK = 2**10
 
 SAMPLE = 96 * CHUNK
 """Inputs in float64: 10⁸."""
-
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""For the C library in workers: what one array leaves is taken by the next. New pages cost up to a third of the time."""
 
 INPUTS_PER_TASK = 2**24
 WORKERS = 2
@@ -241,6 +239,7 @@ def entry(found: Found, dtype: str, declared: float, sampled: bool) -> dict[str,
     return {
         "inputs": counts["inputs"],
         "covered": covered,
+        "shared": counts["shared"],
         "invalid": counts["invalid"],
         "declared_ulp": declared,
         "sigmoid_ulp": worst("sigmoid"),

@@ -65,6 +65,9 @@ def test_all_inputs_are_covered_in_32_bits_or_fewer(name, mode, dtype) -> None:
         assert (long["covered"], long["inputs"]) == ("all", 2 ** (8 * np.dtype(dtype).itemsize))
     if dtype in ("bfloat16", "float16"):
         assert short["covered"] == "all"
+    if dtype == "float32":
+        assert short["covered"] in ("all", "all around which results vary")
+    assert (short["shared"] > 0) == (dtype == "float32" and mode in adapter(name).same_kernels)
     assert short["inputs"] > 20_000
 
 
@@ -152,29 +155,6 @@ def some(dtype: str, size: int) -> Array:
 
 def same_bits(one: Array, other: Array) -> bool:
     return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-
-
-@every_case
-def test_short_activations_in_one_call_are_those_of_short_arrays(name, mode, dtype) -> None:
-    offered(name, mode, dtype)
-    size = short_size(dtype)
-    rows = some(dtype, 100 * size).reshape(-1, size)
-    found = adapter(name).short_activations(rows, mode)
-    if found is None:
-        assert (name, mode) in NOT_IN_ONE_CALL
-        return
-    one_by_one = zip(*(certified(name, mode, row) for row in rows), strict=True)
-    assert all(
-        same_bits(np.ascontiguousarray(one), np.stack(other)) for one, other in zip(found, one_by_one, strict=True)
-    )
-
-
-NOT_IN_ONE_CALL = {
-    ("numpy", "eager"),
-    ("sklearn", "eager"),
-    ("pytorch", "compile"),
-    *(("tensorflow", mode) for mode in REGISTRY["tensorflow"].modes if mode != "function"),
-}
 
 
 @every_case

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -183,11 +183,43 @@ def test_edges_are_where_something_changes() -> None:
         assert number in found
 
 
-def test_short_arrays_take_a_few_of_each_chunk_and_say_what_is_left() -> None:
-    numpy = NumPy()
+class OneByOne(NumPy):
+    """Without a fast way for short arrays, but in the mode that has one; another mode has the same kernels."""
+
+    modes: ClassVar[Any] = ("slow", "fast", "other")
+    same_kernels: ClassVar = {"slow": "fast", "other": "fast"}
+
+    def activation(self, a, mode):
+        h, dh_da = super().activation(a, mode)
+        return (np.nextafter(h, 0) if mode == "other" else h), dh_da
+
+    def short_activations(self, rows, mode):
+        return super().short_activations(rows, mode) if mode == "fast" else None
+
+
+def test_all_varying_inputs_go_through_short_arrays_in_one_call() -> None:
+    for start, few in ((0x40000000, 2**14), (0x10000000, 8)):  # σ varies; and does not
+        a = inputs("float32", start, 2**14)
+        found = {path: part for _, path, part in measure(NumPy(), ["eager"], a)}
+        assert few / 2 < found["short"].counts["inputs"] <= few
+        assert found["short"].counts["shared"] == found["short"].counts["left"] == 0
+
+
+def test_short_arrays_are_measured_in_the_mode_of_the_same_kernels_if_long_ones_have_the_same_results() -> None:
+    a = inputs("float32", 0x40000000, 2**14)
+    found = {mode: part for mode, path, part in measure(OneByOne(), OneByOne.modes, a) if path == "short"}
+    assert {mode: (part.counts["inputs"], part.counts["shared"]) for mode, part in found.items()} == {
+        "fast": (2**14, 0),
+        "slow": (2**14, 2**14),
+        "other": (found["other"].counts["inputs"], 0),
+    }
+    assert found["other"].counts["left"] == 2**14 - found["other"].counts["inputs"] > 2**13
+
+
+def test_short_arrays_one_by_one_take_a_few_of_each_chunk_and_say_what_is_left() -> None:
     for start, few, left in ((0x40000000, 256, True), (0x10000000, 8, False)):  # σ varies; and does not
         a = inputs("float32", start, 2**20)
-        found = {path: part for _, path, part in measure(numpy, ["eager"], a)}
+        found = {path: part for _, path, part in measure(OneByOne(), ["other"], a)}
         assert found["long"].counts["inputs"] == 2**20
         assert few / 2 < found["short"].counts["inputs"] <= few
         assert found["short"].counts["left"] == (2**20 - found["short"].counts["inputs"] if left else 0)
@@ -213,7 +245,8 @@ def found(inputs: int, left: int = 0) -> Found:
     ],
 )
 def test_an_entry_never_says_that_more_was_covered_than_was(dtype, inputs, left, sampled, covered) -> None:
-    assert certify.entry(found(inputs, left), dtype, 3.0, sampled)["covered"] == covered
+    entry = certify.entry(found(inputs, left) + Found(Counter(shared=inputs // 2)), dtype, 3.0, sampled)
+    assert (entry["covered"], entry["inputs"], entry["shared"]) == (covered, inputs, inputs // 2)
 
 
 def framework(size: float, invalid: int = 0) -> dict[str, Any]:
@@ -270,7 +303,7 @@ def test_all_of_an_adapter_is_written(monkeypatch) -> None:
         ["float16"],
     )
     for found in content["modes"]["eager"]["float16"].values():
-        assert (found["covered"], found["inputs"], found["invalid"]) == ("all", 2**16, 0)
+        assert (found["covered"], found["inputs"], found["shared"], found["invalid"]) == ("all", 2**16, 0, 0)
         assert 1 < found["sigmoid_ulp"]["size"] < 3
         assert not found["below_least_normal"]["flushes"]
 
