@@ -5,6 +5,7 @@ Of the standard library only, so that it is in force before the imports that tak
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
@@ -46,8 +47,13 @@ def withstand(program: str, left: str = "nothing was judged") -> None:
 
 def deaf() -> None:
     """Hear no signal from now on: the end has begun, and a second Ctrl-C must not break it off."""
+    _hear(lambda *_: None)  # where one waits already, Python takes SIG_IGN for an error
+    atexit.register(_hear, signal.SIG_IGN)  # Python's own end gives back what is not SIG_IGN: then a signal kills
+
+
+def _hear(handler: Any) -> None:
     for number in _ends():
-        signal.signal(number, lambda *_: None)  # where one waits already, Python takes SIG_IGN for an error
+        signal.signal(number, handler)
 
 
 def _ends() -> list[signal.Signals]:

@@ -119,7 +119,7 @@ def _all_different(rng: np.random.Generator, dtype: str, _: int) -> list[Problem
 
 
 def _wide(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
-    return [random_problem(rng, (64, 128, 10), 32, (), dtype, lambda shape: rng.standard_normal(shape) / 8)]
+    return [random_problem(rng, (67, 121, 11), 29, (), dtype, lambda shape: rng.standard_normal(shape) / 8)]
 
 
 def _deep(rng: np.random.Generator, dtype: str, _: int) -> list[Problem]:
@@ -243,7 +243,7 @@ PROBLEMS: Mapping[str, Recipe] = MappingProxyType(
         "all-different": Recipe(
             "5-7-6-4-3, batch 3, η 0.1: no two widths alike", _all_different, every_mode=("float32",)
         ),
-        "wide": Recipe("64-128-10, batch 32", _wide),
+        "wide": Recipe("67-121-11, batch 29: no multiple of a vector", _wide),
         "deep": Recipe("twenty layers of 4, batch 2", _deep),
         "saturated": Recipe("2-3-2 nets of numbers up to ±1000", _saturated, every_mode=_LONG),
         "extreme": Recipe("2-3-2 nets of zeros, subnormals and large numbers", _extreme, every_mode=_LONG),

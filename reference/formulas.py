@@ -49,7 +49,7 @@ def sigmoid_derivative(a: Array) -> Array:
 
 def loss(y: Array, t: Array) -> Array:
     """Formula 5: L = ½ Σ (y − t)², over units and rows. Shape (...,)."""
-    error = output_error(y, t)
+    error = y - t
     return (error * error).sum(axis=(-2, -1)) / 2
 
 

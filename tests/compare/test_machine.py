@@ -122,6 +122,9 @@ def test_second_signal_does_not_break_off_the_end(program):
     program.wait_until_it_hangs()
     for name in ("SIGINT", "SIGTERM", "SIGINT"):
         process.send_signal(signal.Signals[name])
+    while process.poll() is None:  # until Python itself has ended
+        process.terminate()
+        time.sleep(0.001)
     status, _, err = program.end(process)
     assert (status, err.count("\n")) == (2, 1)
     assert err in (interrupted("SIGINT"), interrupted("SIGTERM"))
