@@ -100,7 +100,7 @@ def _options() -> Parser:
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
     add("--modes", nargs="+", metavar="NAME", help=f"ways to run, such as {', '.join(modes)}; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
-    add("--sample", type=number(SAMPLED_CHUNK), metavar="N", help="no more than about N inputs of each precision: what they show is a lower limit")
+    add("--sample", type=number(SAMPLED_CHUNK), metavar="N", help="no more than about N inputs each: a lower limit")
     return parser
 
 
