@@ -38,8 +38,9 @@ class Found:
     Attributes
     ----------
     counts : ``inputs``; ``shared``, those of them that went through short arrays in another mode that runs the same
-        kernels; ``left``, inputs that did not go through short arrays though results vary around them; ``invalid``, results that are no numbers for a number, or numbers for NaN; ``subnormal``, results σ(a) that are
-        not 0 and below the least normal number λ
+        kernels; ``left``, inputs that did not go through short arrays though results vary around them; ``invalid``,
+        results that are no numbers for a number, or numbers for NaN; ``subnormal``, results σ(a) that are not 0 and
+        below the least normal number λ
     worst : the largest errors. In ULP, of σ (``sigmoid``) and σ′ (``derivative``) where they are at least λ, and of σ′
         as y(1 − y) with the framework's own y (``formula``). In least subnormal numbers, where they are below λ:
         ``sigmoid_below``, ``derivative_below``. And the least |a|, negated, for which σ′ is off by more than half

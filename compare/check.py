@@ -40,7 +40,7 @@ from reference.network import (
     jacobian_shapes,
     quantity_shapes,
 )
-from reference.rounding import Arithmetic, Rounded
+from reference.rounding import Arithmetic, Rounded, of_shape
 
 Tallies = dict[tuple[str, int], Tally]
 """By formula number and layer."""
@@ -361,7 +361,7 @@ def _judge(
         difference = np.abs(np.asarray(number - bound.value, np.float64))
         bounded = np.isfinite(bound.error) & finite.reshape(finite.shape + (1,) * (number.ndim - finite.ndim))
         judged = np.where(reads_nan, ~np.isnan(got), bounded) if reads_nan.any() else bounded
-        judged = np.broadcast_to(judged, number.shape)
+        judged = of_shape(judged, number.shape)
         failed = judged & (reads_nan | ~(difference <= bound.error))  # neither a NaN nor an infinity is within a bound
         fraction = np.where(difference == 0, 0.0, difference / bound.error)
         distance = difference / arithmetic.ulp(bound.value) if truth is None else _truth_ulp(number, truth, arithmetic)
@@ -378,8 +378,7 @@ def _judge(
             entry = tuple(int(letter) if letter.isdigit() else i for letter, i in zip(indices, entry, strict=True))
         operands = operands_of(network, entry)
         found, expected, allowed = (
-            _number(part[index] if np.shape(part) == number.shape else np.broadcast_to(part, number.shape)[index])
-            for part in (got, bound.value, bound.error)
+            _number(of_shape(part, number.shape)[index]) for part in (got, bound.value, bound.error)
         )
         return Case(
             array=name,

@@ -305,7 +305,7 @@ class Rounded(NDArrayOperatorsMixin):
         def moved(value: Any) -> Any:
             if isinstance(value, Rounded):
                 return value._each(function)
-            return function(_of_shape(value, self.shape)) if isinstance(value, np.ndarray) else value
+            return function(of_shape(value, self.shape)) if isinstance(value, np.ndarray) else value
 
         return type(self)(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
@@ -314,9 +314,9 @@ class Rounded(NDArrayOperatorsMixin):
 
         A term that is a product may be fused into the sum; its own rounding, counted here, covers that.
         """
-        magnitude = _of_shape(self.magnitude, self.shape)
+        magnitude = of_shape(self.magnitude, self.shape)
         count = int(np.prod([self.shape[i] for i in np.atleast_1d(axis)]))
-        inherited = 0.0 if self.certain else _up(_of_shape(self.error, self.shape).sum(axis=axis), count)
+        inherited = 0.0 if self.certain else _up(of_shape(self.error, self.shape).sum(axis=axis), count)
         return Sum(
             arithmetic=self.arithmetic,
             value=np.asarray(self.value.sum(axis=axis)),
@@ -529,7 +529,7 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
     a, b = _product_input(a), _product_input(b)
     inherited: Floats = 0.0
     if not (a.certain and b.certain):
-        error_a, error_b = (_of_shape(f.error, f.shape) for f in (a, b))
+        error_a, error_b = (of_shape(f.error, f.shape) for f in (a, b))
         inherited = _up(error_a @ b.magnitude + a.size @ error_b, n)
     dense = bool(a.magnitude.all() and b.magnitude.all())
     terms = np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float)
@@ -586,7 +586,8 @@ def _size(value: Floats) -> Floats:
     return np.abs(np.asarray(value, np.float64))
 
 
-def _of_shape(array: Floats, shape: tuple[int, ...]) -> Array:
+def of_shape(array: Floats, shape: tuple[int, ...]) -> Array:
+    """As `numpy.broadcast_to`, without its cost where there is nothing to do."""
     return array if np.shape(array) == shape else np.broadcast_to(array, shape)
 
 
