@@ -56,19 +56,22 @@ class Found:
         return Found(self.counts + other.counts, {name: max(pair) for name, pair in pairs.items()})
 
 
-def measure(adapter: Adapter, modes: Sequence[str], a: Array) -> Iterator[tuple[str, str, Found]]:
+def measure(
+    adapter: Adapter, modes: Sequence[str], a: Array, complete: bool = False
+) -> Iterator[tuple[str, str, Found]]:
     """What is found on the inputs ``a``, for each mode and both paths: through one ``long`` array, and ``short`` ones.
 
-    All inputs go through short arrays in 16 bits, and in 32 where the adapter has a fast way, but not where all of a
-    long array has one result: there, as in float64 and without a fast way, it is a few that are evenly spaced. The fast
-    way may be that of another mode with the same kernels, if these do give its long array the same results.
+    All inputs go through short arrays in 16 bits, and in 32 where the adapter has a fast way; but where all of a long
+    array has one result, only if this is to be ``complete``. Otherwise, as in float64 and without a fast way, it is a
+    few that are evenly spaced. The fast way may be that of another mode with the same kernels, if these do give its
+    long array the same results.
     """
-    chunk = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name))
-    through_long, in_one_call = cache(partial(_long, adapter, a)), cache(partial(_in_one_call, adapter, a))
+    chunk, rows = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name)), _rows(a)
+    through_long, in_one_call = cache(partial(_long, adapter, a)), cache(partial(_in_one_call, adapter, rows, a.size))
     for mode in modes:
         long = through_long(mode)
         yield mode, "long", chunk.measure(*long)
-        constant = chunk.constant(*long)
+        constant = not complete and chunk.constant(*long)
         if not constant and a.itemsize < 8:
             results, shared = in_one_call(mode), 0
             other = getattr(adapter, "same_kernels", {}).get(mode)
@@ -80,7 +83,7 @@ def measure(adapter: Adapter, modes: Sequence[str], a: Array) -> Iterator[tuple[
         few = (
             a if a.itemsize == 2 else a[:: a.size // (short(a.dtype) if constant else FEW) | 1]
         )  # odd: all bits change
-        results = _in_one_call(adapter, few, mode) or _one_by_one(adapter, few, mode)
+        results = _in_one_call(adapter, _rows(few), few.size, mode) or _one_by_one(adapter, few, mode)
         left = Counter(left=0 if constant else a.size - few.size)
         yield mode, "short", Found(left) + Truth(few, chunk.arithmetic).measure(*results)
 
@@ -96,9 +99,9 @@ def _long(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:
     return results
 
 
-def _in_one_call(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array] | None:
-    found = getattr(adapter, "short_activations", lambda *_: None)(_rows(a), mode)
-    return None if found is None else _unrolled(found, a.size)
+def _in_one_call(adapter: Adapter, rows: Array, size: int, mode: str) -> tuple[Array, Array] | None:
+    found = getattr(adapter, "short_activations", lambda *_: None)(rows, mode)
+    return None if found is None else _unrolled(found, size)
 
 
 def _one_by_one(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:

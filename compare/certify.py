@@ -100,6 +100,8 @@ def _options() -> Parser:
     add("--adapter", action="append", default=[], metavar="MODULE:CLASS", help="add one from outside; repeatable")
     add("--modes", nargs="+", metavar="NAME", help=f"ways to run, such as {', '.join(modes)}; default: all")
     add("--dtypes", nargs="+", metavar="NAME", help=f"precisions; default: {' '.join(DTYPES)}")
+    add("--complete", action="store_true",
+        help="short arrays of all float32, also where long ones have one result: minutes more")  # fmt: skip
     add("--sample", type=number(SAMPLED_CHUNK), metavar="N", help="no more than about N inputs each: a lower limit")
     return parser
 
@@ -118,7 +120,7 @@ def _certify(spec: str, options: argparse.Namespace, console: Console) -> tuple[
     pool = ProcessPoolExecutor(WORKERS, context, _begin, (cores,))
     try:
         name, version, declared = _submit(pool, describe, spec).result()
-        tasks = {_submit(pool, measure, spec, *task): task[1] for task in _plan(declared, options)}
+        tasks = {_submit(pool, measure, spec, *task, options.complete): task[1] for task in _plan(declared, options)}
         if not tasks:
             raise ValueError("found none of the modes and precisions that were named")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -204,14 +206,14 @@ def describe(spec: str) -> tuple[str, str, dict[str, dict[str, float]]]:
 
 
 def measure(
-    spec: str, modes: Sequence[str], dtype: str, starts: Iterable[int], size: int
+    spec: str, modes: Sequence[str], dtype: str, starts: Iterable[int], size: int, complete: bool = False
 ) -> tuple[dict[tuple[str, str], Found], float]:
     """In a worker: what is found on the inputs of some chunks, by mode and path, and the CPU time it took."""
     before, adapter = time.process_time(), _load(spec)
     found: dict[tuple[str, str], Found] = {}
     with np.errstate(all="ignore"):  # infinities and NaN are among the inputs
         for start in starts:
-            for mode, path, part in accuracy.measure(adapter, modes, accuracy.inputs(dtype, start, size)):
+            for mode, path, part in accuracy.measure(adapter, modes, accuracy.inputs(dtype, start, size), complete):
                 found[mode, path] = found.get((mode, path), Found()) + part
     return found, time.process_time() - before
 

@@ -205,6 +205,14 @@ def test_all_varying_inputs_go_through_short_arrays_in_one_call() -> None:
         assert found["short"].counts["shared"] == found["short"].counts["left"] == 0
 
 
+def test_all_inputs_go_through_short_arrays_if_it_is_to_be_complete() -> None:
+    a = inputs("float32", 0x10000000, 2**14)  # σ does not vary
+    found = {mode: part for mode, path, part in measure(OneByOne(), ["slow", "fast"], a, True) if path == "short"}
+    assert [(part.counts["inputs"], part.counts["shared"]) for part in found.values()] == [(2**14, 2**14), (2**14, 0)]
+    ((_, _, _), (_, _, few)) = measure(OneByOne(), ["other"], a, True)
+    assert few.counts["left"] == 2**14 - few.counts["inputs"] > 0
+
+
 def test_short_arrays_are_measured_in_the_mode_of_the_same_kernels_if_long_ones_have_the_same_results() -> None:
     a = inputs("float32", 0x40000000, 2**14)
     found = {mode: part for mode, path, part in measure(OneByOne(), OneByOne.modes, a) if path == "short"}
@@ -291,6 +299,18 @@ def test_a_sample_is_measured_printed_and_not_written(capsys) -> None:
     assert re.search(r"^numpy +float32 +long +eager +1\d,\d{3} sampled +\d\.\d{3} +4 ", out, re.MULTILINE)
     assert "Nothing is written" in out
     assert not certify.FILE.exists()
+
+
+def test_complete_is_of_all_inputs_in_short_arrays_too(monkeypatch) -> None:
+    """In the first 2²⁴ numbers σ is ½."""
+    monkeypatch.setattr(certify, "_numbers", lambda _: 2**24)
+    monkeypatch.setattr(certify, "DTYPES", ("float32",))
+    for options, covered in (([], "all around which results vary"), (["--complete"], "all")):
+        assert certify.main(["--frameworks", "numpy", *options]) == 0
+        ((_, content),) = json.loads(certify.FILE.read_text()).items()
+        found = content["modes"]["eager"]["float32"]
+        assert (found["long"]["covered"], found["short"]["covered"]) == ("all", covered)
+        assert (found["short"]["inputs"] == 2**24) == (covered == "all")
 
 
 def test_all_of_an_adapter_is_written(monkeypatch) -> None:
