@@ -310,7 +310,7 @@ class Rounded(NDArrayOperatorsMixin):
         return type(self)(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
     def sum(self, axis: int | tuple[int, ...]) -> Rounded:
-        """Sum of stored terms in any order: (n − 1) u Σ|term|, n of them not zero (BOUNDS.md, 1).
+        """Sum of stored terms in any order (BOUNDS.md, 1).
 
         A term that is a product may be fused into the sum; its own rounding, counted here, covers that.
         """
@@ -321,8 +321,9 @@ class Rounded(NDArrayOperatorsMixin):
             arithmetic=self.arithmetic,
             value=np.asarray(self.value.sum(axis=axis)),
             inherited=inherited,
-            terms=np.asarray(np.maximum(np.count_nonzero(magnitude, axis=axis) - 1.0, 0.0)),
+            terms=np.asarray(np.count_nonzero(magnitude, axis=axis).astype(float)),
             total=np.asarray(magnitude.sum(axis=axis)),
+            products=0.0,
             additions=count,
             ways=self.arithmetic.sum_ways,
         )
@@ -403,35 +404,52 @@ class Product(Rounded):
 class Sum(Rounded):
     """An open sum: further terms may join it, and all are added in any order, fused or not.
 
-    Where n roundings add up, products or stored numbers that are not zero, the error is at most n u Σ|term| (BOUNDS.md, 1;
-    valid for n u ≤ 1: beyond, the bound is infinite). A sum in a wider format is rounded once more, to be stored. No
-    partial sum exceeds (1 + (n − 1) u) Σ|term|: beyond the largest number of its format, it may overflow.
+    Of n terms that are not zero, products or stored numbers, with S = Σ|term|, the error is at most n u S, or (n − 1) u S
+    where no product is rounded; and at most u|s| + (1 + u) u (P + (n − 2)(M + n u S)), where s is the sum, P = Σ|product|
+    and M = (S + |s|) / 2 (BOUNDS.md, 1; valid for n u ≤ 1: beyond, the bound is infinite). A sum in a wider format is
+    rounded once more, to be stored. No partial sum exceeds (1 + (n − 1) u) S: beyond the largest number of its format, it
+    may overflow.
     """
 
     terms: Floats  # n, per entry
-    total: Floats  # Σ|term|
+    total: Floats  # S
+    products: Floats  # P: of those that are rounded
     additions: int  # that made `total`
     ways: tuple[Way, ...]
 
     @cached_property
+    def roundings(self) -> Floats:
+        """How often n terms are rounded: n − 1 additions, and their products."""
+        return np.maximum(self.terms - 1.0, 0.0) if _is_zero(self.products) else self.terms
+
+    @cached_property
     def error(self) -> Floats:
-        """Propagated errors, n roundings, n underflows, and the rounding to storage: the worst of all ways.
+        """Propagated errors, the roundings, n underflows, and the rounding to storage: the worst of all ways.
 
         Infinite if one of them may overflow.
         """
-        arithmetic, n = self.arithmetic, self.terms
+        arithmetic, n = self.arithmetic, self.roundings
         further = np.maximum(n - 1.0, 0.0)
         lost = _lost_by_underflow(arithmetic)
         worst: Floats = 0.0
         for unit, largest, storing in self.ways:
-            underflow = n * (1 + n * unit) * (lost + _SLACK)
-            error = self.inherited + n * (unit + arithmetic.own_unit) * self.total + underflow
+            underflow = n * (1 + 2 * n * unit) * (lost + _SLACK)
+            error = self.inherited + self._rounded(unit + arithmetic.own_unit) + underflow
             overflows = self.total > largest * (1 - further * (unit + 4 * self.additions * _U64))
             if storing:  # a single number is stored already; storing may cut twice what rounding changes
                 overflows |= self.size + error > arithmetic.rounded_to_largest
                 error = error + (storing * (self.size + error) + storing / arithmetic.unit * lost) * (n > 0)
             worst = np.maximum(worst, _unless(overflows | (n * unit > 1), error))
         return _up(worst, self.additions)
+
+    def _rounded(self, unit: float) -> Floats:
+        """What rounding changes, by ``unit`` each time: the smaller one of both bounds."""
+        any_signs = self.roundings * unit * self.total
+        if np.all(self.terms < 2):
+            return any_signs
+        value = self.size + self.inherited + self.roundings * self.arithmetic.own_unit * self.total
+        inner, partial = np.maximum(self.terms - 2.0, 0.0), (self.total + value) / 2 + any_signs
+        return np.minimum(any_signs, unit * value + (1 + unit) * unit * (self.products + inner * partial))
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias, which may join it before it is stored, or after: for 0 that is
@@ -449,6 +467,7 @@ class Sum(Rounded):
             inherited=_up(self.inherited + term.error + early),
             terms=self.terms + (term.magnitude > 0),
             total=self.total + term.magnitude,
+            products=self.products,
             additions=self.additions + 1,
             ways=self.ways,
         )
@@ -512,7 +531,7 @@ def _divide(a: Rounded, b: Rounded) -> Rounded:
 
 def _scaled(a: Rounded, power_of_two: float) -> Rounded:
     """Multiplication by a power of two: exact, but for underflow, of each term where a sum is scaled before it is added."""
-    scaled = a.terms + 1 if isinstance(a, Sum) else 1
+    scaled = a.terms if isinstance(a, Sum) else 1
     underflow = scaled * (_lost_by_underflow(a.arithmetic) + _SLACK) * (a.magnitude > 0)
     value, error = a.value * power_of_two, _up(a.error * abs(power_of_two) + underflow)
     return Rounded(a.arithmetic, value, _unless(_size(value) + error > a.arithmetic.largest, error))
@@ -533,12 +552,14 @@ def _matmul(a: Rounded, b: Rounded) -> Rounded:
         inherited = _up(error_a @ b.magnitude + a.size @ error_b, n)
     dense = bool(a.magnitude.all() and b.magnitude.all())
     terms = np.asarray(float(n)) if dense else (a.magnitude > 0).astype(float) @ (b.magnitude > 0).astype(float)
+    total = a.magnitude @ b.magnitude
     return Sum(
         arithmetic=arithmetic,
         value=a.value @ b.value,
         inherited=inherited,
-        terms=np.maximum(terms - 1, 0) if exact_products else terms,
-        total=a.magnitude @ b.magnitude,
+        terms=terms,
+        total=total,
+        products=0.0 if exact_products else total,
         additions=n,
         ways=arithmetic.product_ways,
     )

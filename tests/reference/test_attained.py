@@ -88,9 +88,51 @@ def test_of_terms_that_are_flushed_each_is_lost_at_most_once() -> None:
 def test_a_bias_is_a_term_of_its_sum_whatever_its_size(bias) -> None:
     product = row(FLOAT32, 0.75, 0.5) @ column(FLOAT32, 0.75, 0.5)
     with_bias, without = product + row(FLOAT32, bias), product + row(FLOAT32, 0.0)
-    total = 0.75**2 + 0.5**2
-    assert error(with_bias) == pytest.approx(3 * U32 * (total + abs(bias)), rel=1e-6)
-    assert error(without) == pytest.approx(2 * U32 * total, rel=1e-6)
+    products = 0.75**2 + 0.5**2
+    total, value = products + abs(bias), abs(products + bias)
+    assert error(with_bias) == pytest.approx(U32 * (value + products + (total + value) / 2), rel=1e-6)
+    assert error(without) == pytest.approx(2 * U32 * products, rel=1e-6)
+
+
+def test_of_a_sum_that_cancels_each_partial_sum_is_rounded() -> None:
+    """1 + u − 1: u is lost beside 1, which is M. The sum of the magnitudes is 2, and there are two additions."""
+    terms = (1.0, U32, -1.0)
+    found = np.add(*np.float32(terms[:2])) - np.float32(1)
+    bound = row(FLOAT32, *terms).sum(axis=-1)
+    assert found == 0
+    assert U32 <= error(bound) < U32 * (1 + 8 * U32)
+
+
+def test_of_products_that_cancel_each_is_rounded() -> None:
+    """Two ties: 1 + 2⁻¹¹ + 2⁻²⁴ is rounded down, 1 + 2⁻¹⁰ + 3 · 2⁻²⁴ is rounded up."""
+    x, y = (1 + 2.0**-12, 1 + 2.0**-12), (1 + 2.0**-12, -(1 + 3 * 2.0**-12))
+    bound = row(FLOAT32, *x) @ column(FLOAT32, *y)
+    one, two = np.float32(x) * np.float32(y)
+    off = abs(float(one) + float(two) - float(bound.value.item()))
+    assert off == 2 * U32
+    assert off <= error(bound) < off * (1 + 2.0**-9)
+
+
+def test_of_partial_sums_only_the_last_is_known() -> None:
+    """Eight products of ¾, four of each sign: two sums in the same order as their signs reach 2¼, and six are between."""
+    bound = row(FLOAT32, *[0.75] * 8) @ column(FLOAT32, *[0.75] * 4, *[-0.75] * 4)
+    assert error(bound) == pytest.approx(U32 * (4.5 + 6 * 2.25), rel=1e-5)
+
+
+def test_a_partial_sum_is_itself_off_by_what_was_rounded_before() -> None:
+    """In bfloat16, of 64 terms: by up to a quarter."""
+    short = Arithmetic("bfloat16", sigmoid_ulp=3)
+    agrees = row(short, *[0.75] * 64).sum(axis=-1)
+    cancels = row(short, *[0.75] * 32, *[-0.75] * 32).sum(axis=-1)
+    assert error(cancels) == pytest.approx(U_BFLOAT16 * (1 + U_BFLOAT16) * 62 * (24 + 63 * U_BFLOAT16 * 48), rel=1e-9)
+    assert error(agrees) == pytest.approx(63 * U_BFLOAT16 * 48, rel=1e-9)
+
+
+def test_the_last_rounding_of_a_sum_grows_with_the_enclosure() -> None:
+    bound = (enclosure(FLOAT32, 1.0, 0.5) @ column(FLOAT32, 1.5)) + row(FLOAT32, -1.5)
+    total, value = 3.75, 0.75
+    assert error(bound) - 0.75 == pytest.approx(U32 * (value + 2.25), rel=1e-3)
+    assert U32 * (value + 2.25) < 2 * U32 * total
 
 
 @pytest.mark.parametrize("bias", [0.5, 1.0, -0.75, 3.0])
@@ -178,7 +220,7 @@ def test_what_underflows_is_rounded_again_on_its_way() -> None:
     tiny = 2.0**-15  # its square is 2⁻³⁰, below half of the least subnormal, 2⁻²⁵
     assert error(row(FLOAT16, tiny) * row(FLOAT16, tiny)) >= 2.0**-25 * (1 + 0.999 * U16)
     many = row(FLOAT16, *[tiny] * 512) @ column(FLOAT16, *[tiny] * 512)
-    assert error(many) == pytest.approx(512 * 1.25 * 2.0**-25, rel=0.02)
+    assert error(many) == pytest.approx(512 * 1.5 * 2.0**-25, rel=0.02)
     stored = row(LONG, tiny) @ column(LONG, tiny)
     assert error(stored + row(LONG, 2.0**-14)) == pytest.approx(4 * 2.0**-25 + U16 * 2.0**-14, rel=0.02)
 
@@ -267,7 +309,7 @@ def test_a_power_of_two_may_scale_up_to_the_largest_number(arithmetic) -> None:
 def test_scaling_may_underflow_once_or_once_per_term() -> None:
     assert error(row(FLOAT16, 3 * 2.0**-24) * 0.5) == pytest.approx(2.0**-25, rel=1e-9)
     total = (row(FLOAT16, 0.75, 0.5) * row(FLOAT16, 2.0**-12, 2.0**-12)).sum(axis=-1)
-    assert error(total * 0.5) == pytest.approx(error(total) / 2 + (float(total.terms.item()) + 1) * 2.0**-25, rel=1e-6)
+    assert error(total * 0.5) == pytest.approx(error(total) / 2 + 2 * 2.0**-25, rel=1e-6)
 
 
 def test_a_sigmoid_moves_by_one_at_most() -> None:
