@@ -23,11 +23,13 @@ from reference.network import Array, Network, Problem, Trace, quantity_shapes, s
 from reference.rounding import FORMATS, Arithmetic
 
 X, T, ETA = (0.35, 0.9), (0.01, 0.99), 0.5
-W = ((0.15, -0.4, 0.62), (0.28, 0.73, -0.55))
+W = ((0.15, -0.4, 0.62), (0.28, -0.73, 0.55))
 B = (0.1, -0.2, 0.34)
-U = ((0.45, -0.67), (0.52, 0.81), (-0.36, 0.24))
+U = ((0.45, -0.67), (0.52, -0.81), (0.36, -0.24))
 C = (0.6, -0.12)
-"""The document's figure in numbers, no two alike; B and C are the biases of the hidden and of the output layer."""
+"""The document's figure in numbers, no two alike; B and C are the biases of the hidden and of the output layer. No sum
+``a`` cancels, so that a few of its ULP are seen.
+"""
 
 SWEEP = 150
 """Points at which σ′ is compared with the exact derivative."""
@@ -73,18 +75,25 @@ def show(adapter: Adapter, modes: Iterable[str], dtypes: Iterable[str], networks
     return found
 
 
+def figure(dtype: str, networks: int = 1) -> Problem:
+    """The document's network, so many times in a stack."""
+    arrays = [np.array(array, dtype, ndmin=2) for array in (W, U, B, C, X, T)]
+    w, u, b, c, x, t = (np.repeat(array[None], networks, axis=0) for array in arrays)
+    return Problem(Network((w, u), (b, c)), x, t, ETA)
+
+
 def _figure_and_sweep(dtype: str, networks: int) -> Problem:
     """The document's network, and beside it in the stack as many networks as there are points of the sweep: weights 1
     and 0 hand a and −a to the first two hidden units.
     """
-    arrays = [np.array(array, dtype, ndmin=2) for array in (W, U, B, C, X, T)]
-    w, u, b, c, x, t = (np.repeat(array[None], networks, axis=0) for array in arrays)
+    problem = figure(dtype, networks)
+    (w, _), (b, _), x = problem.network.w, problem.network.b, problem.x
     a = _sweep(dtype, min(SWEEP, networks - 1))
     swept = slice(1, 1 + len(a))
     w[swept] = np.eye(2, 3)
     b[swept] = 0
     x[swept, 0] = np.stack([a, -a], axis=-1)
-    return Problem(Network((w, u), (b, c)), x, t, ETA)
+    return problem
 
 
 def _sweep(dtype: str, points: int) -> Array:

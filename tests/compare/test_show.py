@@ -43,7 +43,7 @@ def test_figure_is_the_document_s_network_to_the_last_bit(shown, dtype):
             number = numbers[name + (str(list(index)) if index else "")]
             assert number["hex"] == float(array[index]).hex()
             assert np.array(number["decimal"], dtype) == array[index]
-    assert numbers["w[0][1, 2]"]["decimal"] == "-0.55"
+    assert numbers["w[0][1, 2]"]["decimal"] == "0.55"
 
 
 def test_numbers_of_the_figure_are_no_two_alike():

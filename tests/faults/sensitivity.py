@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare import check
+from adapters import load
+from compare import check, show
 from reference import Problem, Trace
 from reference.network import Array
 from reference.rounding import Arithmetic
@@ -55,7 +56,7 @@ WITNESSES = (
 
 
 class Sample(NamedTuple):
-    """Random nets of the document, what a correct adapter computes for them, and the arithmetic it is judged by."""
+    """Nets of the document, what a correct adapter computes for them, and the arithmetic it is judged by."""
 
     problem: Problem
     trace: Trace
@@ -72,6 +73,14 @@ def sample(where: str, networks: int = 50) -> Sample:
     """For a framework, mode and precision, on the suite's own problem "document"."""
     case = control(f"{where} document", 0, networks)
     return Sample(case.problem, case.trace, case.arithmetic)
+
+
+@cache
+def figure(where: str) -> Sample:
+    """The document's net in numbers, as the page shows it."""
+    name, mode, dtype = where.split()
+    adapter, problem = load(name), show.figure(dtype)
+    return Sample(problem, adapter.trace(problem, mode), adapter.arithmetic(mode, dtype))
 
 
 def entries(of: Sample, witness: Witness) -> Iterator[tuple[int, ...]]:

@@ -20,7 +20,7 @@ from tests.faults.__main__ import main
 from tests.faults.catalogue import FAMILIES, FAULTS, NOT_INDEPENDENT, Fault
 from tests.faults.judges import ALARMS, CAUGHT, JUDGES, MISSED, OTHERS, Case, control, mark
 from tests.faults.plants import entry, layers, times, ulps
-from tests.faults.sensitivity import WITNESSES, by_entry, by_terms, entries, sample, seen
+from tests.faults.sensitivity import WITNESSES, by_entry, by_terms, entries, figure, sample, seen
 
 PLACES = dict.fromkeys((fault.where, fault.networks) for fault in FAULTS.values())
 SAMPLES = [f"{way} {dtype}" for way in ("numpy eager", "pytorch eager", "jax jit", "tensorflow eager")
@@ -109,6 +109,15 @@ def test_a_few_ulp_in_any_entry_are_always_seen(where, witness) -> None:
             if witness.quantity == "h":
                 shift = by_entry(2 * n)
             assert seen(of, witness, at, shift) == of.networks, (at, n)
+
+
+@pytest.mark.parametrize("witness", WITNESSES, ids=lambda witness: f"{witness.quantity}[{witness.layer}]")
+@pytest.mark.parametrize("where", SAMPLES)
+def test_8_ulp_in_any_entry_of_the_document_s_net_are_seen(where, witness) -> None:
+    """Of the net in numbers, whose sums do not cancel, in `a` too; 16 of h."""
+    of = figure(where)
+    ulp = 16 if witness.quantity == "h" else 8
+    assert all(seen(of, witness, at, by_entry(n)) == 1 for at in entries(of, witness) for n in (ulp, -ulp))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

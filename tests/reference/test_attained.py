@@ -97,7 +97,7 @@ def test_a_bias_is_a_term_of_its_sum_whatever_its_size(bias) -> None:
 def test_of_a_sum_that_cancels_each_partial_sum_is_rounded() -> None:
     """1 + u − 1: u is lost beside 1, which is M. The sum of the magnitudes is 2, and there are two additions."""
     terms = (1.0, U32, -1.0)
-    found = np.add(*np.float32(terms[:2])) - np.float32(1)
+    found = np.float32(terms[0]) + np.float32(terms[1]) + np.float32(terms[2])
     bound = row(FLOAT32, *terms).sum(axis=-1)
     assert found == 0
     assert U32 <= error(bound) < U32 * (1 + 8 * U32)
@@ -107,8 +107,8 @@ def test_of_products_that_cancel_each_is_rounded() -> None:
     """Two ties: 1 + 2⁻¹¹ + 2⁻²⁴ is rounded down, 1 + 2⁻¹⁰ + 3 · 2⁻²⁴ is rounded up."""
     x, y = (1 + 2.0**-12, 1 + 2.0**-12), (1 + 2.0**-12, -(1 + 3 * 2.0**-12))
     bound = row(FLOAT32, *x) @ column(FLOAT32, *y)
-    one, two = np.float32(x) * np.float32(y)
-    off = abs(float(one) + float(two) - float(bound.value.item()))
+    one, two = (float(product) for product in np.array(x, np.float32) * np.array(y, np.float32))
+    off = abs(one + two - float(bound.value.item()))
     assert off == 2 * U32
     assert off <= error(bound) < off * (1 + 2.0**-9)
 
