@@ -419,8 +419,10 @@ class Sum(Rounded):
 
     @cached_property
     def roundings(self) -> Floats:
-        """How often n terms are rounded: n − 1 additions, and their products."""
-        return np.maximum(self.terms - 1.0, 0.0) if _is_zero(self.products) else self.terms
+        """How often n terms are rounded: n − 1 additions, and their products. −1 for a sum of nothing, which has no bound
+        below 0 all the same.
+        """
+        return self.terms - 1.0 if _is_zero(self.products) else self.terms
 
     @cached_property
     def error(self) -> Floats:
