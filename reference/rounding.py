@@ -450,7 +450,7 @@ class Sum(Rounded):
         if np.all(self.terms < 2):
             return any_signs
         value = self.size + self.inherited + self.roundings * self.arithmetic.own_unit * self.total
-        inner, partial = np.maximum(self.terms - 2.0, 0.0), (self.total + value) / 2 + any_signs
+        inner, partial = np.maximum(self.terms - 2.0, 0.0), self.total / 2 + value / 2 + any_signs
         return np.minimum(any_signs, unit * value + (1 + unit) * unit * (self.products + inner * partial))
 
     def plus(self, term: Rounded) -> Sum:

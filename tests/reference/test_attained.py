@@ -119,6 +119,13 @@ def test_of_partial_sums_only_the_last_is_known() -> None:
     assert error(bound) == pytest.approx(U32 * (4.5 + 6 * 2.25), rel=1e-5)
 
 
+@pytest.mark.parametrize("terms", [(0.4, 0.45), (0.4, 0.45, 0.1), (0.9, -0.05)])
+def test_a_sum_near_the_largest_float64_is_bounded(terms) -> None:
+    """The bound is computed in float64 too, where S + |s| would overflow."""
+    numbers = (term * FLOAT64.largest for term in terms)
+    assert error(row(FLOAT64, *numbers).sum(axis=-1)) < len(terms) * 2.0**-53 * FLOAT64.largest
+
+
 def test_a_partial_sum_is_itself_off_by_what_was_rounded_before() -> None:
     """In bfloat16, of 64 terms: by up to a quarter."""
     short = Arithmetic("bfloat16", sigmoid_ulp=3)
