@@ -451,7 +451,8 @@ class Sum(Rounded):
             return any_signs
         value = self.size + self.inherited + self.roundings * self.arithmetic.own_unit * self.total
         inner, partial = np.maximum(self.terms - 2.0, 0.0), self.total / 2 + value / 2 + any_signs
-        return np.minimum(any_signs, unit * value + (1 + unit) * unit * (self.products + inner * partial))
+        sharper = unit * value + (1 + unit) * unit * (self.products + inner * partial)
+        return np.fmin(any_signs, sharper)  # the second is no number where 0 · ∞ is in it, of a single largest float64
 
     def plus(self, term: Rounded) -> Sum:
         """The sum with one more stored term, such as a bias, which may join it before it is stored, or after: for 0 that is

@@ -126,6 +126,13 @@ def test_a_sum_near_the_largest_float64_is_bounded(terms) -> None:
     assert error(row(FLOAT64, *numbers).sum(axis=-1)) < len(terms) * 2.0**-53 * FLOAT64.largest
 
 
+def test_a_single_largest_float64_is_bounded_beside_longer_sums() -> None:
+    largest = FLOAT64.largest
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = row(FLOAT64, 0.75) @ row(FLOAT64, 0.0, 0.75) + row(FLOAT64, largest, 1.0)
+        assert np.all(bound.error < 3 * 2.0**-53 * np.array([largest, 2]))
+
+
 def test_a_partial_sum_is_itself_off_by_what_was_rounded_before() -> None:
     """In bfloat16, of 64 terms: by up to a quarter."""
     short = Arithmetic("bfloat16", sigmoid_ulp=3)
