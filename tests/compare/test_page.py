@@ -340,19 +340,19 @@ def test_every_unit_and_weight_of_the_figure_can_be_chosen(shown):
     net = shown.one("div", id="net")
     links = {link.attributes["data-pick"]: link for link in net.one("svg", role="group").all("a")}
     assert set(links) == {f"pick-{name}" for name in names}
-    assert links["pick-w23"].attributes["aria-label"] == "weight w₂₃ −0.55"
-    assert links["pick-w23"].text == "w₂₃ −0.55"
+    assert links["pick-w23"].attributes["aria-label"] == "weight w₂₃ 0.55"
+    assert links["pick-w23"].text == "w₂₃ 0.55"
     assert [panel.attributes["id"] for panel in net.all("section")] == [f"pick-{name}" for name in names]
 
 
 def test_panel_has_the_formula_with_the_numbers_of_the_results(agreeing, shown):
     for dtype in OPTIONS["dtypes"]:
         numbers = agreeing["shown"]["numpy"]["eager"][dtype]["figure"]
-        delta, x, gradient, new = (
-            numbers[name]["decimal"] for name in ("dL_da[0][0, 1]", "x[0, 0]", "dL_dw[0][0, 1]", "w_new[0][0, 1]")
+        delta, h, gradient, new = (
+            numbers[name]["decimal"] for name in ("dL_da[1][0, 1]", "h[0][0, 0]", "dL_dw[1][0, 1]", "w_new[1][0, 1]")
         )
-        text = shown.one("section", id="pick-w12").text
-        assert f"{dtype} ({delta}) × {x} = {gradient}" in text  # both are negative
+        text = shown.one("section", id="pick-u12").text
+        assert f"{dtype} ({delta}) × {h} = {gradient}" in text  # both are negative
         assert f"× ({gradient}) = {new}" in text
         hidden = shown.one("section", id="pick-h1").text
         assert f"{dtype} σ({numbers['a[0][0, 0]']['decimal']}) = {numbers['h[0][0, 0]']['decimal']}" in hidden
@@ -395,7 +395,7 @@ def test_other_digits_are_a_row_of_their_own_and_marked(agreeing):
     theirs["decimal"] = ours[:-1] + ("1" if ours[-1] != "1" else "2")
     panel = parsed(page.make([changed])).one("section", id="pick-w11")
     assert [mark.text for mark in panel.all("mark")] == [theirs["decimal"][-1]] * 2  # its gradient and its step
-    assert "float32 0.034" in panel.text
+    assert "float32 0.037" in panel.text
     rows = [row.text for row in panel.all("tr") if row.text.startswith("float32")]
     assert [row.rpartition(" ")[2] for row in rows] == ["NoFloat64", "numpy", "NoFloat64", "numpy", "NoFloat64"][-5:]
 
