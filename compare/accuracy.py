@@ -66,26 +66,28 @@ def measure(
     few that are evenly spaced. The fast way may be that of another mode with the same kernels, if these do give its
     long array the same results.
     """
-    chunk, rows = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name)), _rows(a)
-    through_long, in_one_call = cache(partial(_long, adapter, a)), cache(partial(_in_one_call, adapter, rows, a.size))
+    chunk = _Chunk(a, adapter.arithmetic(modes[0], a.dtype.name))
+    through_long, in_one_call = cache(partial(_long, adapter, a)), cache(partial(_in_one_call, adapter, chunk))
     for mode in modes:
         long = through_long(mode)
-        yield mode, "long", chunk.measure(*long)
-        constant = not complete and chunk.constant(*long)
+        known = chunk.known(*long)
+        yield mode, "long", known.found
+        constant = known.constant and not complete
         if not constant and a.itemsize < 8:
             results, shared = in_one_call(mode), 0
             other = getattr(adapter, "same_kernels", {}).get(mode)
             if results is None and other and a.itemsize == 4 and _same(long, through_long(other)):
                 results, shared = in_one_call(other), a.size
             if results is not None:
-                yield mode, "short", Found(Counter(shared=shared)) + chunk.measure(*results)
+                yield mode, "short", Found(Counter(shared=shared)) + chunk.known(*results).found
                 continue
-        few = (
-            a if a.itemsize == 2 else a[:: a.size // (short(a.dtype) if constant else FEW) | 1]
-        )  # odd: all bits change
-        results = _in_one_call(adapter, _rows(few), few.size, mode) or _one_by_one(adapter, few, mode)
-        left = Counter(left=0 if constant else a.size - few.size)
-        yield mode, "short", Found(left) + Truth(few, chunk.arithmetic).measure(*results)
+        few = chunk
+        if a.itemsize > 2:
+            odd = a.size // (short(a.dtype) if constant else FEW) | 1  # so that all bits change
+            few = _Chunk(a[::odd], chunk.arithmetic)
+        results = _in_one_call(adapter, few, mode) or _one_by_one(adapter, few, mode)
+        left = Counter(left=0 if constant else a.size - few.a.size)
+        yield mode, "short", Found(left) + few.truth.measure(*results)
 
 
 def short(dtype: Any) -> int:
@@ -99,19 +101,14 @@ def _long(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:
     return results
 
 
-def _in_one_call(adapter: Adapter, rows: Array, size: int, mode: str) -> tuple[Array, Array] | None:
-    found = getattr(adapter, "short_activations", lambda *_: None)(rows, mode)
-    return None if found is None else _unrolled(found, size)
+def _in_one_call(adapter: Adapter, chunk: _Chunk, mode: str) -> tuple[Array, Array] | None:
+    found = getattr(adapter, "short_activations", lambda *_: None)(chunk.rows, mode)
+    return None if found is None else _unrolled(found, chunk.a.size)
 
 
-def _one_by_one(adapter: Adapter, a: Array, mode: str) -> tuple[Array, Array]:
-    found = [adapter.activation(row, mode) or () for row in _rows(a)]
-    return _unrolled([np.stack(arrays) for arrays in zip(*found, strict=True)], a.size)
-
-
-def _rows(a: Array) -> Array:
-    """Short arrays with all of ``a``, the last one filled up with the first ones of it."""
-    return np.resize(a, (-(-a.size // short(a.dtype)), short(a.dtype)))
+def _one_by_one(adapter: Adapter, chunk: _Chunk, mode: str) -> tuple[Array, Array]:
+    found = [adapter.activation(row, mode) or () for row in chunk.rows]
+    return _unrolled([np.stack(arrays) for arrays in zip(*found, strict=True)], chunk.a.size)
 
 
 def _unrolled(arrays: Sequence[Array], size: int) -> tuple[Array, Array]:
@@ -119,37 +116,52 @@ def _unrolled(arrays: Sequence[Array], size: int) -> tuple[Array, Array]:
     return h, dh_da
 
 
+class _Known(NamedTuple):
+    """Results of a chunk, what was measured on them, and whether they are the same for all of its inputs."""
+
+    results: tuple[Array, Array]
+    found: Found
+    constant: bool
+
+
 class _Chunk:
     """Inputs, and what was measured on them: once for all modes and paths that have the same results."""
 
     def __init__(self, a: Array, arithmetic: Arithmetic) -> None:
         self.a, self.arithmetic = a, arithmetic
-        self.known: list[tuple[tuple[Array, Array], Found]] = []
+        self._known: list[_Known] = []
+
+    @cached_property
+    def rows(self) -> Array:
+        """Short arrays with all of ``a``, the last one filled up with the first ones of it."""
+        size = short(self.a.dtype)
+        return np.resize(self.a, (-(-self.a.size // size), size))
 
     @cached_property
     def truth(self) -> Truth:
         return Truth(self.a, self.arithmetic)
 
+    def known(self, *results: Array) -> _Known:
+        """What these results have in them, measured where none before were the same."""
+        h, dh_da = results
+        for known in self._known:
+            if _same(known.results, results):
+                return known
+        constant = self.constant(h, dh_da)
+        found = (self.at_the_ends(h, dh_da) if constant else None) or self.truth.measure(h, dh_da)
+        self._known.append(_Known((h, dh_da), found, constant))
+        return self._known[-1]
+
     def constant(self, *results: Array) -> bool:
         """Whether neighbours all have the same results. Inputs in float64 are no neighbours."""
         return self.a.itemsize < 8 and all(bool((_bits(array) == _bits(array)[0]).all()) for array in results)
 
-    def measure(self, h: Array, dh_da: Array) -> Found:
-        for known, found in self.known:
-            if _same(known, (h, dh_da)):
-                return found
-        found = self.at_the_ends(h, dh_da) or self.truth.measure(h, dh_da)
-        self.known.append(((h, dh_da), found))
-        return found
-
     def at_the_ends(self, h: Array, dh_da: Array) -> Found | None:
-        """The same as of all inputs, where their two ends can tell it.
+        """The same as of all inputs, if results are constant and their two ends can tell it.
 
         σ and σ′ are monotonic from one to the other. Where a framework has one result for all, and their ULP is the
         same, the error is largest at an end. The relative error is so too: if σ′ is off by more than half, at an end.
         """
-        if not self.constant(h, dh_da):
-            return None
         ends = [0, -1]
         truth = Truth(self.a[ends], self.arithmetic)
         return truth.measure(h[ends], dh_da[ends], self.a.size) if truth.alike(h[ends], dh_da[ends]) else None

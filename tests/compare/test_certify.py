@@ -104,7 +104,7 @@ def test_the_ends_tell_what_all_inputs_do() -> None:
             a = inputs("float32", start, 2**14)
             h, dh_da = numpy.activation(a, "eager")
             chunk = _Chunk(a, FLOAT32)
-            ends = chunk.at_the_ends(h, dh_da)
+            ends = chunk.at_the_ends(h, dh_da) if chunk.constant(h, dh_da) else None
             if ends is not None:
                 told += 1
                 everything = chunk.truth.measure(h, dh_da)
@@ -117,9 +117,11 @@ def test_the_ends_tell_what_all_inputs_do() -> None:
 def test_results_that_vary_are_not_told_by_the_ends() -> None:
     a = np.array([1e-9, 2e-9, 3e-9], np.float32)
     h, dh_da = rounded(a)
-    assert _Chunk(a, FLOAT32).at_the_ends(h, dh_da) is not None
+    assert _Chunk(a, FLOAT32).known(h, dh_da).constant
     h[1] = 0.25
-    assert _Chunk(a, FLOAT32).at_the_ends(h, dh_da) is None
+    known = _Chunk(a, FLOAT32).known(h, dh_da)
+    assert not known.constant
+    assert known.found == Truth(a, FLOAT32).measure(h, dh_da)
 
 
 def test_measurements_are_shared_only_by_equal_results() -> None:
@@ -127,10 +129,10 @@ def test_measurements_are_shared_only_by_equal_results() -> None:
     h, dh_da = rounded(a)
     chunk, worse = _Chunk(a, FLOAT32), h.copy()
     worse[50] += 9 * np.spacing(worse[50])
-    first = chunk.measure(h, dh_da)
-    assert chunk.measure(h.copy(), dh_da.copy()) is first
-    assert chunk.measure(worse, dh_da).worst["sigmoid"].size > 8
-    assert chunk.measure(h, worse).worst["derivative"].size > 8
+    first = chunk.known(h, dh_da)
+    assert chunk.known(h.copy(), dh_da.copy()) is first
+    assert chunk.known(worse, dh_da).found.worst["sigmoid"].size > 8
+    assert chunk.known(h, worse).found.worst["derivative"].size > 8
 
 
 def test_found_is_put_together_in_any_order() -> None:
