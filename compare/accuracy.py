@@ -10,7 +10,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,9 @@ from reference.rounding import FORMATS, Arithmetic
 
 FEW = 2**8
 """Inputs of a chunk that go through short arrays, where each of these costs a call."""
+
+BLOCK = 2**15
+"""Inputs that are measured at once: so few that a processor's cache holds all that is computed of them."""
 
 
 class Worst(NamedTuple):
@@ -87,7 +91,7 @@ def measure(
             few = _Chunk(a[::odd], chunk.arithmetic)
         results = _in_one_call(adapter, few, mode) or _one_by_one(adapter, few, mode)
         left = Counter(left=0 if constant else a.size - few.a.size)
-        yield mode, "short", Found(left) + few.truth.measure(*results)
+        yield mode, "short", Found(left) + few.measure(*results)
 
 
 def short(dtype: Any) -> int:
@@ -138,8 +142,14 @@ class _Chunk:
         return np.resize(self.a, (-(-self.a.size // size), size))
 
     @cached_property
-    def truth(self) -> Truth:
-        return Truth(self.a, self.arithmetic)
+    def truths(self) -> list[tuple[slice, Truth]]:
+        """Of each block of ``a``."""
+        blocks = [slice(start, start + BLOCK) for start in range(0, self.a.size, BLOCK)]
+        return [(block, Truth(self.a[block], self.arithmetic)) for block in blocks]
+
+    def measure(self, h: Array, dh_da: Array) -> Found:
+        """All about results for ``a``."""
+        return reduce(add, (truth.measure(h[block], dh_da[block]) for block, truth in self.truths))
 
     def known(self, *results: Array) -> _Known:
         """What these results have in them, measured where none before were the same."""
@@ -148,7 +158,7 @@ class _Chunk:
             if _same(known.results, results):
                 return known
         constant = self.constant(h, dh_da)
-        found = (self.at_the_ends(h, dh_da) if constant else None) or self.truth.measure(h, dh_da)
+        found = (self.at_the_ends(h, dh_da) if constant else None) or self.measure(h, dh_da)
         self._known.append(_Known((h, dh_da), found, constant))
         return self._known[-1]
 
