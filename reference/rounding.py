@@ -435,8 +435,7 @@ class Sum(Rounded):
         lost = _lost_by_underflow(arithmetic)
         worst: Floats = 0.0
         for unit, largest, storing in self.ways:
-            underflow = n * (1 + 2 * n * unit) * (lost + _SLACK)
-            error = self.inherited + self._rounded(unit + arithmetic.own_unit) + underflow
+            error = self.inherited + self._rounded(unit, n * (lost + _SLACK))
             overflows = self.total > largest * (1 - further * (unit + 4 * self.additions * _U64))
             if storing:  # a single number is stored already; storing may cut twice what rounding changes
                 overflows |= self.size + error > arithmetic.rounded_to_largest
@@ -444,14 +443,17 @@ class Sum(Rounded):
             worst = np.maximum(worst, _unless(overflows | (n * unit > 1), error))
         return _up(worst, self.additions)
 
-    def _rounded(self, unit: float) -> Floats:
-        """What rounding changes, by ``unit`` each time: the smaller one of both bounds."""
-        any_signs = self.roundings * unit * self.total
+    def _rounded(self, unit: float, lost: Floats) -> Floats:
+        """What roundings, by ``unit``, and underflows, by ``lost`` in all, change: the smaller one of both bounds."""
+        n, own = self.roundings, self.arithmetic.own_unit
+        u, again = unit + own, n * unit * lost  # what was lost takes part in what follows
+        off = n * u * self.total
+        any_signs = off + lost + again
         if np.all(self.terms < 2):
             return any_signs
-        value = self.size + self.inherited + self.roundings * self.arithmetic.own_unit * self.total
-        inner, partial = np.maximum(self.terms - 2.0, 0.0), self.total / 2 + value / 2 + any_signs
-        sharper = unit * value + (1 + unit) * unit * (self.products + inner * partial)
+        value = self.size + self.inherited + n * own * self.total
+        inner, partial = np.maximum(self.terms - 2.0, 0.0), self.total / 2 + value / 2 + off
+        sharper = u * value + (1 + u) * u * (self.products + inner * partial) + lost + 2 * again
         return np.fmin(any_signs, sharper)  # the second is no number where 0 · ∞ is in it, of a single largest float64
 
     def plus(self, term: Rounded) -> Sum:

@@ -52,6 +52,10 @@ def through_json(outcome: Outcome) -> dict[str, Any]:
     return content
 
 
+def worst(content: dict[str, Any]) -> Any:
+    return next(check for check in content["checks"] if check["worst"])
+
+
 def failing(content: dict[str, Any], adapter: str) -> dict[str, Any]:
     row: dict[str, Any] = next(
         check for check in content["checks"] if check["adapter"] == adapter and check["formula"] == "1"
@@ -124,10 +128,6 @@ def test_schema_takes_what_is_covered_in_part(content):
     )
     assert check["entries"] > 0
     assert check["not_covered"] == "the adapter returns no dL_da"
-
-
-def worst(content: Any) -> Any:
-    return next(check for check in content["checks"] if check["worst"])
 
 
 SPOILED: dict[str, Any] = {

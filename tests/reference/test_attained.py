@@ -144,9 +144,7 @@ def test_a_partial_sum_is_itself_off_by_what_was_rounded_before() -> None:
 
 def test_the_last_rounding_of_a_sum_grows_with_the_enclosure() -> None:
     bound = (enclosure(FLOAT32, 1.0, 0.5) @ column(FLOAT32, 1.5)) + row(FLOAT32, -1.5)
-    total, value = 3.75, 0.75
-    assert error(bound) - 0.75 == pytest.approx(U32 * (value + 2.25), rel=1e-3)
-    assert U32 * (value + 2.25) < 2 * U32 * total
+    assert error(bound) - 0.75 == pytest.approx(U32 * (0.75 + 2.25), rel=1e-3)
 
 
 @pytest.mark.parametrize("bias", [0.5, 1.0, -0.75, 3.0])
@@ -234,7 +232,7 @@ def test_what_underflows_is_rounded_again_on_its_way() -> None:
     tiny = 2.0**-15  # its square is 2⁻³⁰, below half of the least subnormal, 2⁻²⁵
     assert error(row(FLOAT16, tiny) * row(FLOAT16, tiny)) >= 2.0**-25 * (1 + 0.999 * U16)
     many = row(FLOAT16, *[tiny] * 512) @ column(FLOAT16, *[tiny] * 512)
-    assert error(many) == pytest.approx(512 * 1.5 * 2.0**-25, rel=0.02)
+    assert error(many) == pytest.approx(512 * 1.25 * 2.0**-25, rel=0.02)
     stored = row(LONG, tiny) @ column(LONG, tiny)
     assert error(stored + row(LONG, 2.0**-14)) == pytest.approx(4 * 2.0**-25 + U16 * 2.0**-14, rel=0.02)
 

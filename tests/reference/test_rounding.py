@@ -620,6 +620,8 @@ def carried(trace: Trace) -> dict[str, Array]:
     }
 
 
+# OpenBLAS was seen to raise this flag here, on a product of eighths and zeros: the results are judged all the same
+@pytest.mark.filterwarnings("default:invalid value encountered in matmul:RuntimeWarning")
 @pytest.mark.parametrize("flushes", [False, True])
 @pytest.mark.parametrize("dtype", NUMPY)
 @settings(deadline=None, max_examples=3 * EXAMPLES // 4)
