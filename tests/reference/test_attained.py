@@ -142,6 +142,12 @@ def test_a_partial_sum_is_itself_off_by_what_was_rounded_before() -> None:
     assert error(agrees) == pytest.approx(63 * U_BFLOAT16 * 48, rel=1e-9)
 
 
+def test_what_underflows_takes_part_in_partial_sums_and_in_the_last_one() -> None:
+    bound = row(FLOAT16, *[0.75] * 32, *[-0.75] * 32) @ column(FLOAT16, *[0.75] * 64)
+    rounded = U16 * (1 + U16) * (36 + 62 * (18 + 64 * U16 * 36))
+    assert error(bound) == pytest.approx(rounded + 64 * 2.0**-25 * (1 + 2 * 64 * U16), rel=1e-9)
+
+
 def test_the_last_rounding_of_a_sum_grows_with_the_enclosure() -> None:
     bound = (enclosure(FLOAT32, 1.0, 0.5) @ column(FLOAT32, 1.5)) + row(FLOAT32, -1.5)
     assert error(bound) - 0.75 == pytest.approx(U32 * (0.75 + 2.25), rel=1e-3)
